@@ -1,0 +1,122 @@
+#include "base/buf.h"
+
+#include "base/mem.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void buf_release(struct buf *b)
+{
+    free(b->data);
+    *b = (struct buf)BUF_INIT;
+}
+
+uint8_t *buf_reserve(struct buf *b, size_t n)
+{
+    if (b->cap - b->len < n) {
+        size_t cap = b->cap ? b->cap : 64;
+        while (cap - b->len < n)
+            cap *= 2;
+        b->data = xrealloc(b->data, cap);
+        b->cap = cap;
+    }
+    return b->data + b->len;
+}
+
+void buf_append(struct buf *b, const void *p, size_t n)
+{
+    if (!n)
+        return;
+    memcpy(buf_reserve(b, n), p, n);
+    b->len += n;
+}
+
+void buf_puts(struct buf *b, const char *s)
+{
+    buf_append(b, s, strlen(s));
+}
+
+void buf_putc(struct buf *b, char c)
+{
+    *buf_reserve(b, 1) = (uint8_t)c;
+    b->len++;
+}
+
+void buf_printf(struct buf *b, const char *fmt, ...)
+{
+    va_list ap, again;
+    va_start(ap, fmt);
+    va_copy(again, ap);
+    int n = vsnprintf((char *)buf_reserve(b, 128), b->cap - b->len, fmt, ap);
+    va_end(ap);
+    assert(n >= 0);
+    if ((size_t)n >= b->cap - b->len)
+        vsnprintf((char *)buf_reserve(b, (size_t)n + 1), (size_t)n + 1, fmt, again);
+    va_end(again);
+    b->len += (size_t)n;
+}
+
+const char *buf_str(struct buf *b)
+{
+    *buf_reserve(b, 1) = '\0';
+    return (const char *)b->data;
+}
+
+char *buf_detach(struct buf *b, size_t *len)
+{
+    buf_str(b);
+    char *p = (char *)b->data;
+    if (len)
+        *len = b->len;
+    *b = (struct buf)BUF_INIT;
+    return p;
+}
+
+/* Length of the well-formed UTF-8 sequence at s (RFC 3629), 0 if there is none. */
+static size_t utf8_len(const uint8_t *s, size_t n)
+{
+    if (s[0] < 0x80)
+        return 1;
+    size_t want = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : s[0] >= 0xc2 ? 2 : 0;
+    if (!want || s[0] > 0xf4 || n < want)
+        return 0;
+    for (size_t i = 1; i < want; i++)
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) ||
+        (s[0] == 0xf4 && s[1] > 0x8f))
+        return 0;
+    return want;
+}
+
+void buf_json_escaped(struct buf *b, const char *s, size_t len)
+{
+    const uint8_t *p = (const uint8_t *)s;
+    for (size_t i = 0; i < len;) {
+        uint8_t c = p[i];
+        size_t n = utf8_len(p + i, len - i);
+        if (c == '"' || c == '\\') {
+            buf_putc(b, '\\');
+            buf_putc(b, (char)c);
+        } else if (c == '\n') {
+            buf_puts(b, "\\n");
+        } else if (c < 0x20 || c == 0x7f) {
+            buf_printf(b, "\\u%04x", c);
+        } else if (n == 0) {
+            buf_puts(b, "\xef\xbf\xbd");
+        } else {
+            buf_append(b, p + i, n);
+        }
+        i += n ? n : 1;
+    }
+}
+
+void buf_json_string(struct buf *b, const char *s, size_t len)
+{
+    buf_putc(b, '"');
+    buf_json_escaped(b, s, len);
+    buf_putc(b, '"');
+}

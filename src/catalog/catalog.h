@@ -1,0 +1,96 @@
+/* The catalog: names to ids and back, and the index that answers globs.
+ *
+ * Everything is held in memory; a store (catalog_store.h) keeps it across restarts. A new series is
+ * durable with the points that introduced it: every batch carries its definition until a batch that
+ * carries it is known to be durable in the stream (catalog_defs_durable). The stream is trimmed only
+ * after catalog_flush, so a name is always in the store, in the stream, or in both.
+ *
+ * Ids are dense, start at 1 and are never reused. Thread-safe throughout. */
+#ifndef CARAT_CATALOG_CATALOG_H
+#define CARAT_CATALOG_CATALOG_H
+
+#include "base/err.h"
+#include "base/metrics.h"
+#include "model/sample.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct catalog;
+struct catalog_store;
+
+/* Tells the step of a new series by its name (the retention rules). Any thread. */
+typedef uint32_t (*catalog_step_fn)(void *ctx, const char *name, size_t name_len);
+
+struct catalog_options {
+    struct catalog_store *store; /* NULL: nothing is kept; else taken over */
+    uint32_t max_series;         /* 0: 100 million */
+    catalog_step_fn step;
+    void *step_ctx;
+    struct metrics *metrics; /* may be NULL */
+};
+
+/* Loads everything from the store. */
+int catalog_open(const struct catalog_options *o, struct catalog **out, struct err *err) must_check;
+void catalog_free(struct catalog *c); /* no implied flush */
+
+struct catalog_entry {
+    uint32_t id;      /* 0: none */
+    uint32_t step_ms;
+    bool define;      /* put the definition into the batch that carries this point */
+};
+
+/* Finds or creates the series of n samples; out[i].id is 0 where the series limit refused it.
+ * Made for batches: slots are prefetched, new names are inserted under one lock. */
+void catalog_resolve(struct catalog *c, const struct sample *samples, size_t n, struct catalog_entry *out);
+
+/* The definitions of these ids are durable in the stream; later batches need not carry them. */
+void catalog_defs_durable(struct catalog *c, const uint32_t *ids, size_t n);
+
+/* Takes over a definition read from the stream. OK also if it is known already; ERR_CORRUPT if the id
+ * belongs to another name or the name to another id. */
+int catalog_define(struct catalog *c, uint32_t id, uint32_t step_ms, const char *name, size_t name_len,
+                   struct err *err) must_check;
+/* Ids up to and including this one are in use somewhere: do not hand them out again. */
+void catalog_reserve(struct catalog *c, uint32_t id);
+
+/* Exact name (canonical) to entry; id 0 if unknown. */
+struct catalog_entry catalog_lookup(struct catalog *c, const char *name, size_t name_len);
+
+/* Step of an id; 0 if unknown. Cheap: the writer asks for every point. */
+uint32_t catalog_step_ms(struct catalog *c, uint32_t id);
+/* The name of an id, NUL-terminated, valid for the catalog's life; NULL if unknown. */
+const char *catalog_name(struct catalog *c, uint32_t id, size_t *len);
+
+/* One node of the path tree that matched a pattern. */
+struct catalog_node {
+    const char *path; /* NUL-terminated, valid during the call */
+    size_t path_len;
+    uint32_t id;      /* series with exactly this path, 0 if it is only a branch */
+    bool branch;      /* has children */
+};
+typedef int (*catalog_node_fn)(void *ctx, const struct catalog_node *node);
+
+/* Nodes that match a Graphite glob, in path order (byte order, level by level). Per level:
+ * * any run of bytes, ? one, [a-z0] a set ([!a] its complement), {a,b*} alternatives; a level that is ** matches
+ * any number of levels, at least one. Tagged series are not in this tree. ERR_INVALID says where the pattern is wrong
+ * (unclosed [ or {). ERR_LIMIT: more than `limit` nodes (0: no limit). A non-zero fn result stops and is returned. */
+int catalog_find(struct catalog *c, const char *pattern, size_t len, size_t limit, catalog_node_fn fn, void *ctx,
+                 struct err *err) must_check;
+
+/* Every series, by id; for index.json and tests. The name is NUL-terminated. */
+typedef int (*catalog_series_fn)(void *ctx, uint32_t id, uint32_t step_ms, const char *name, size_t name_len);
+int catalog_each(struct catalog *c, catalog_series_fn fn, void *ctx);
+
+/* Series with tags, by id. */
+int catalog_each_tagged(struct catalog *c, catalog_series_fn fn, void *ctx);
+
+uint32_t catalog_count(struct catalog *c);
+uint32_t catalog_max_id(struct catalog *c);
+uint64_t catalog_memory_bytes(struct catalog *c);
+
+/* Writes new definitions to the store; durable on return. One caller at a time. */
+int catalog_flush(struct catalog *c, struct err *err) must_check;
+
+#endif

@@ -1,0 +1,80 @@
+/* The hot tier: open windows of raw slots, written by the writer, read by the reader.
+ *
+ * Applying is idempotent: a slot holds the last value applied to it. A window leaves hot in
+ * two steps: hot_take() copies due windows out as encoded parts, and hot_release() drops each
+ * only if nothing was applied to it since. Between the two it stays readable. */
+#ifndef CARAT_HOT_HOT_H
+#define CARAT_HOT_HOT_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "model/part.h"
+#include "model/slots.h"
+
+struct hot;
+
+/* One point with its series resolved. */
+struct hot_point {
+    uint32_t series;
+    uint32_t step_ms;
+    int64_t ts_ms; /* any time; floored to the step here */
+    double value;
+};
+
+/* A window as hot holds it. hi is the position of the last point applied to it. */
+struct hot_window {
+    int64_t window_ms;
+    uint64_t lo, hi;
+    struct slots slots;
+};
+/* Called for each window in no order; non-zero stops and is returned. `w` is valid during the call. */
+typedef int (*hot_window_fn)(void *ctx, const struct hot_window *w);
+
+struct hot_stats {
+    uint64_t series, windows, points; /* held now */
+    uint64_t bytes;                   /* memory, estimate */
+    uint64_t late_points;             /* applied to a window other than the series' newest */
+};
+
+/* Applies points that came with stream position `pos`; positions of one partition never go down
+ * between calls, except after hot_rewind (replay). One thread per partition. */
+int hot_apply(struct hot *h, unsigned partition, uint64_t pos, const struct hot_point *points, size_t n,
+              struct err *err) must_check;
+
+/* All windows of one series that touch [from_ms, until_ms). Any thread. */
+int hot_read(struct hot *h, uint32_t series, uint32_t step_ms, int64_t from_ms, int64_t until_ms, hot_window_fn fn,
+             void *ctx, struct err *err) must_check;
+
+/* Which windows hot_take copies: those that ended before closed_before_ms (shifted per series by up
+ * to jitter_ms, so that a million windows do not end at once), those whose oldest unflushed position
+ * is <= unflushed_before, or all. */
+struct hot_due {
+    int64_t closed_before_ms;
+    int64_t jitter_ms;
+    uint64_t unflushed_before; /* 0: not used */
+    bool all;
+};
+
+/* A copy of windows taken; bytes live in `blocks`. Reuse it between calls. */
+struct hot_taken {
+    struct part *parts;
+    size_t n, cap;
+    struct buf blocks;
+};
+#define HOT_TAKEN_INIT {NULL, 0, 0, BUF_INIT}
+void hot_taken_release(struct hot_taken *t);
+
+/* Looks at up to `budget` series of a partition from *cursor on (0 to begin; moved along, 0 again after
+ * a whole round) and copies due windows into `out` (cleared first). */
+int hot_take(struct hot *h, unsigned partition, const struct hot_due *due, uint32_t *cursor, size_t budget,
+             struct hot_taken *out, struct err *err) must_check;
+/* Drops those of `t` that are as they were taken; returns how many in *released (may be NULL). */
+int hot_release(struct hot *h, unsigned partition, const struct hot_taken *t, size_t *released, struct err *err) must_check;
+
+/* Smallest lo of all windows of a partition, or UINT64_MAX if there are none. */
+int hot_oldest(struct hot *h, unsigned partition, uint64_t *lo, struct err *err) must_check;
+
+void hot_get_stats(struct hot *h, struct hot_stats *out);
+void hot_free(struct hot *h);
+
+#endif
