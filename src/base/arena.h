@@ -13,7 +13,10 @@ struct arena {
     size_t chunk_bytes; /* 0 means 64 KiB */
 };
 
-#define ARENA_INIT {NULL, 0, 0}
+#define ARENA_INIT                                                                                           \
+    {                                                                                                        \
+        NULL, 0, 0                                                                                           \
+    }
 
 /* n bytes aligned to 16; never NULL. */
 void *arena_alloc(struct arena *a, size_t n);

@@ -11,19 +11,63 @@
 #error "column fast paths copy little-endian memory as it is; port base/bytes.h and model/batch.c first"
 #endif
 
-static inline uint16_t get_u16le(const void *p) { uint16_t v; memcpy(&v, p, 2); return v; }
-static inline uint32_t get_u32le(const void *p) { uint32_t v; memcpy(&v, p, 4); return v; }
-static inline uint64_t get_u64le(const void *p) { uint64_t v; memcpy(&v, p, 8); return v; }
-static inline void put_u16le(void *p, uint16_t v) { memcpy(p, &v, 2); }
-static inline void put_u32le(void *p, uint32_t v) { memcpy(p, &v, 4); }
-static inline void put_u64le(void *p, uint64_t v) { memcpy(p, &v, 8); }
-static inline double get_f64le(const void *p) { double v; memcpy(&v, p, 8); return v; }
-static inline void put_f64le(void *p, double v) { memcpy(p, &v, 8); }
+static inline uint16_t get_u16le(const void *p)
+{
+    uint16_t v;
+    memcpy(&v, p, 2);
+    return v;
+}
+static inline uint32_t get_u32le(const void *p)
+{
+    uint32_t v;
+    memcpy(&v, p, 4);
+    return v;
+}
+static inline uint64_t get_u64le(const void *p)
+{
+    uint64_t v;
+    memcpy(&v, p, 8);
+    return v;
+}
+static inline void put_u16le(void *p, uint16_t v)
+{
+    memcpy(p, &v, 2);
+}
+static inline void put_u32le(void *p, uint32_t v)
+{
+    memcpy(p, &v, 4);
+}
+static inline void put_u64le(void *p, uint64_t v)
+{
+    memcpy(p, &v, 8);
+}
+static inline double get_f64le(const void *p)
+{
+    double v;
+    memcpy(&v, p, 8);
+    return v;
+}
+static inline void put_f64le(void *p, double v)
+{
+    memcpy(p, &v, 8);
+}
 
-static inline uint32_t get_u32be(const void *p) { return __builtin_bswap32(get_u32le(p)); }
-static inline uint64_t get_u64be(const void *p) { return __builtin_bswap64(get_u64le(p)); }
-static inline void put_u32be(void *p, uint32_t v) { put_u32le(p, __builtin_bswap32(v)); }
-static inline void put_u64be(void *p, uint64_t v) { put_u64le(p, __builtin_bswap64(v)); }
+static inline uint32_t get_u32be(const void *p)
+{
+    return __builtin_bswap32(get_u32le(p));
+}
+static inline uint64_t get_u64be(const void *p)
+{
+    return __builtin_bswap64(get_u64le(p));
+}
+static inline void put_u32be(void *p, uint32_t v)
+{
+    put_u32le(p, __builtin_bswap32(v));
+}
+static inline void put_u64be(void *p, uint64_t v)
+{
+    put_u64le(p, __builtin_bswap64(v));
+}
 
 #define VARINT_MAX 10
 
@@ -59,10 +103,26 @@ static inline int get_varint(const uint8_t **p, const uint8_t *end, uint64_t *v)
     return -1;
 }
 
-static inline uint64_t zigzag(int64_t v) { return ((uint64_t)v << 1) ^ (uint64_t)(v >> 63); }
-static inline int64_t unzigzag(uint64_t v) { return (int64_t)(v >> 1) ^ -(int64_t)(v & 1); }
+static inline uint64_t zigzag(int64_t v)
+{
+    return ((uint64_t)v << 1) ^ (uint64_t)(v >> 63);
+}
+static inline int64_t unzigzag(uint64_t v)
+{
+    return (int64_t)(v >> 1) ^ -(int64_t)(v & 1);
+}
 
-static inline uint64_t f64_bits(double v) { uint64_t b; memcpy(&b, &v, 8); return b; }
-static inline double bits_f64(uint64_t b) { double v; memcpy(&v, &b, 8); return v; }
+static inline uint64_t f64_bits(double v)
+{
+    uint64_t b;
+    memcpy(&b, &v, 8);
+    return b;
+}
+static inline double bits_f64(uint64_t b)
+{
+    double v;
+    memcpy(&v, &b, 8);
+    return v;
+}
 
 #endif

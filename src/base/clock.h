@@ -13,9 +13,18 @@ struct clock {
 /* The machine's own clocks; never freed. */
 struct clock *clock_system(void);
 
-static inline int64_t clock_wall_ms(struct clock *c) { return c->wall_ms(c); }
-static inline int64_t clock_mono_us(struct clock *c) { return c->mono_us(c); }
-static inline int64_t clock_mono_ms(struct clock *c) { return c->mono_us(c) / 1000; }
+static inline int64_t clock_wall_ms(struct clock *c)
+{
+    return c->wall_ms(c);
+}
+static inline int64_t clock_mono_us(struct clock *c)
+{
+    return c->mono_us(c);
+}
+static inline int64_t clock_mono_ms(struct clock *c)
+{
+    return c->mono_us(c) / 1000;
+}
 
 /* A clock that stands still until told. Setting it is safe from any thread. */
 struct clock_fake {

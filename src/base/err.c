@@ -53,8 +53,9 @@ int err_prefix(struct err *e, const char *fmt, ...)
 
 const char *status_name(int code)
 {
-    static const char *const names[] = {"ok",   "io",     "corrupt",     "invalid", "not_found", "busy",  "no_space",
-                                        "failed", "unsupported", "timeout", "locked",    "limit", "closed"};
+    static const char *const names[] = {"ok",     "io",       "corrupt", "invalid",     "not_found",
+                                        "busy",   "no_space", "failed",  "unsupported", "timeout",
+                                        "locked", "limit",    "closed"};
     int i = -code;
     return i >= 0 && i < (int)(sizeof names / sizeof *names) ? names[i] : "unknown";
 }

@@ -34,7 +34,10 @@ struct err {
     char text[480];  /* one sentence: what, where, and if possible what to do */
 };
 
-#define ERR_INIT {0, 0, ""}
+#define ERR_INIT                                                                                             \
+    {                                                                                                        \
+        0, 0, ""                                                                                             \
+    }
 
 /* Writes `code` and the text into `e` (which may be NULL) and returns `code`, so
  * that `return err_set(e, ERR_INVALID, "...")` reads well. */

@@ -70,13 +70,22 @@ FS_INLINE int fs_rename(struct fs *f, const char *from, const char *to, struct e
 {
     return f->ops->rename(f, from, to, e);
 }
-FS_INLINE int fs_unlink(struct fs *f, const char *path, struct err *e) { return f->ops->unlink(f, path, e); }
-FS_INLINE int fs_mkdir(struct fs *f, const char *path, struct err *e) { return f->ops->mkdir(f, path, e); }
+FS_INLINE int fs_unlink(struct fs *f, const char *path, struct err *e)
+{
+    return f->ops->unlink(f, path, e);
+}
+FS_INLINE int fs_mkdir(struct fs *f, const char *path, struct err *e)
+{
+    return f->ops->mkdir(f, path, e);
+}
 FS_INLINE int fs_list(struct fs *f, const char *dir, fs_list_fn fn, void *ctx, struct err *e)
 {
     return f->ops->list(f, dir, fn, ctx, e);
 }
-FS_INLINE int fs_sync_dir(struct fs *f, const char *dir, struct err *e) { return f->ops->sync_dir(f, dir, e); }
+FS_INLINE int fs_sync_dir(struct fs *f, const char *dir, struct err *e)
+{
+    return f->ops->sync_dir(f, dir, e);
+}
 FS_INLINE int fs_free_bytes(struct fs *f, const char *path, uint64_t *out, struct err *e)
 {
     return f->ops->free_bytes(f, path, out, e);
@@ -89,11 +98,26 @@ FS_INLINE int fs_pwrite(struct fs_file *f, const void *p, size_t n, uint64_t off
 {
     return f->ops->pwrite(f, p, n, off, e);
 }
-FS_INLINE int fs_datasync(struct fs_file *f, struct err *e) { return f->ops->datasync(f, e); }
-FS_INLINE int fs_allocate(struct fs_file *f, uint64_t size, struct err *e) { return f->ops->allocate(f, size, e); }
-FS_INLINE int fs_truncate(struct fs_file *f, uint64_t size, struct err *e) { return f->ops->truncate(f, size, e); }
-FS_INLINE int fs_size(struct fs_file *f, uint64_t *out, struct err *e) { return f->ops->size(f, out, e); }
-static inline void fs_close(struct fs_file *f) { f->ops->close(f); }
+FS_INLINE int fs_datasync(struct fs_file *f, struct err *e)
+{
+    return f->ops->datasync(f, e);
+}
+FS_INLINE int fs_allocate(struct fs_file *f, uint64_t size, struct err *e)
+{
+    return f->ops->allocate(f, size, e);
+}
+FS_INLINE int fs_truncate(struct fs_file *f, uint64_t size, struct err *e)
+{
+    return f->ops->truncate(f, size, e);
+}
+FS_INLINE int fs_size(struct fs_file *f, uint64_t *out, struct err *e)
+{
+    return f->ops->size(f, out, e);
+}
+static inline void fs_close(struct fs_file *f)
+{
+    f->ops->close(f);
+}
 #undef FS_INLINE
 
 #endif

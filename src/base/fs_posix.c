@@ -65,7 +65,8 @@ static int posix_allocate(struct fs_file *f, uint64_t size, struct err *e)
     int rc = posix_fallocate(down(f)->fd, 0, (off_t)size);
     if (rc == EOPNOTSUPP || rc == EINVAL) /* some file systems cannot; a sparse file still works */
         return OK;
-    return rc ? err_sys(e, ERR_IO, rc, "allocate %llu bytes for %s", (unsigned long long)size, down(f)->path) : OK;
+    return rc ? err_sys(e, ERR_IO, rc, "allocate %llu bytes for %s", (unsigned long long)size, down(f)->path)
+              : OK;
 }
 
 static int posix_truncate(struct fs_file *f, uint64_t size, struct err *e)

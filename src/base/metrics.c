@@ -53,8 +53,8 @@ void metrics_free(struct metrics *m)
     free(m);
 }
 
-static struct metric *get(struct metrics *m, enum kind kind, const char *type, const char *name, const char *labels,
-                          const char *help)
+static struct metric *get(struct metrics *m, enum kind kind, const char *type, const char *name,
+                          const char *labels, const char *help)
 {
     labels = labels ? labels : "";
     pthread_mutex_lock(&m->mtx);
@@ -100,8 +100,8 @@ struct gauge *metrics_gauge(struct metrics *m, const char *name, const char *lab
     return &get(m, GAUGE, "gauge", name, labels, help)->gauge;
 }
 
-void metrics_gauge_fn(struct metrics *m, const char *name, const char *labels, const char *help, const char *type,
-                      double (*fn)(void *ctx), void *ctx)
+void metrics_gauge_fn(struct metrics *m, const char *name, const char *labels, const char *help,
+                      const char *type, double (*fn)(void *ctx), void *ctx)
 {
     struct metric *x = get(m, GAUGE_FN, type, name, labels, help);
     pthread_mutex_lock(&m->mtx);

@@ -36,8 +36,8 @@ struct counter *metrics_counter(struct metrics *, const char *name, const char *
 struct gauge *metrics_gauge(struct metrics *, const char *name, const char *labels, const char *help);
 /* A gauge asked for its value at each rendering; `fn` is called under the registry's
  * lock and must not call back into it. type is "gauge" or "counter". */
-void metrics_gauge_fn(struct metrics *, const char *name, const char *labels, const char *help, const char *type,
-                      double (*fn)(void *ctx), void *ctx);
+void metrics_gauge_fn(struct metrics *, const char *name, const char *labels, const char *help,
+                      const char *type, double (*fn)(void *ctx), void *ctx);
 struct histogram *metrics_histogram(struct metrics *, const char *name, const char *labels, const char *help);
 
 static inline void counter_add(struct counter *c, uint64_t n)

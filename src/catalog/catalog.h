@@ -36,9 +36,9 @@ int catalog_open(const struct catalog_options *o, struct catalog **out, struct e
 void catalog_free(struct catalog *c); /* no implied flush */
 
 struct catalog_entry {
-    uint32_t id;      /* 0: none */
+    uint32_t id; /* 0: none */
     uint32_t step_ms;
-    bool define;      /* put the definition into the batch that carries this point */
+    bool define; /* put the definition into the batch that carries this point */
 };
 
 /* Finds or creates the series of n samples; out[i].id is 0 where the series limit refused it.
@@ -67,17 +67,18 @@ const char *catalog_name(struct catalog *c, uint32_t id, size_t *len);
 struct catalog_node {
     const char *path; /* NUL-terminated, valid during the call */
     size_t path_len;
-    uint32_t id;      /* series with exactly this path, 0 if it is only a branch */
-    bool branch;      /* has children */
+    uint32_t id; /* series with exactly this path, 0 if it is only a branch */
+    bool branch; /* has children */
 };
 typedef int (*catalog_node_fn)(void *ctx, const struct catalog_node *node);
 
 /* Nodes that match a Graphite glob, in path order (byte order, level by level). Per level:
- * * any run of bytes, ? one, [a-z0] a set ([!a] its complement), {a,b*} alternatives; a level that is ** matches
- * any number of levels, at least one. Tagged series are not in this tree. ERR_INVALID says where the pattern is wrong
- * (unclosed [ or {). ERR_LIMIT: more than `limit` nodes (0: no limit). A non-zero fn result stops and is returned. */
-int catalog_find(struct catalog *c, const char *pattern, size_t len, size_t limit, catalog_node_fn fn, void *ctx,
-                 struct err *err) must_check;
+ * * any run of bytes, ? one, [a-z0] a set ([!a] its complement), {a,b*} alternatives; a level that is **
+ * matches any number of levels, at least one. Tagged series are not in this tree. ERR_INVALID says where the
+ * pattern is wrong (unclosed [ or {). ERR_LIMIT: more than `limit` nodes (0: no limit). A non-zero fn result
+ * stops and is returned. */
+int catalog_find(struct catalog *c, const char *pattern, size_t len, size_t limit, catalog_node_fn fn,
+                 void *ctx, struct err *err) must_check;
 
 /* Every series, by id; for index.json and tests. The name is NUL-terminated. */
 typedef int (*catalog_series_fn)(void *ctx, uint32_t id, uint32_t step_ms, const char *name, size_t name_len);

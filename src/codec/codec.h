@@ -33,8 +33,10 @@ struct codec_in {
 /* Appends one block. Cannot fail: CODEC_RAW takes anything. Any thread. */
 void codec_encode(const struct codec_in *in, struct buf *out);
 
-/* The same in a named format; ERR_UNSUPPORTED if that format cannot hold this block. For tests and benches. */
-int codec_encode_as(enum codec_format format, const struct codec_in *in, struct buf *out, struct err *err) must_check;
+/* The same in a named format; ERR_UNSUPPORTED if that format cannot hold this block. For tests and benches.
+ */
+int codec_encode_as(enum codec_format format, const struct codec_in *in, struct buf *out,
+                    struct err *err) must_check;
 
 /* Decodes a block of n slots into caller's arrays (SLOTS_WORDS(n) words, n doubles); values of
  * absent slots are left alone. Never reads past data+size or writes past n, whatever the bytes

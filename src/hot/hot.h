@@ -42,8 +42,8 @@ int hot_apply(struct hot *h, unsigned partition, uint64_t pos, const struct hot_
               struct err *err) must_check;
 
 /* All windows of one series that touch [from_ms, until_ms). Any thread. */
-int hot_read(struct hot *h, uint32_t series, uint32_t step_ms, int64_t from_ms, int64_t until_ms, hot_window_fn fn,
-             void *ctx, struct err *err) must_check;
+int hot_read(struct hot *h, uint32_t series, uint32_t step_ms, int64_t from_ms, int64_t until_ms,
+             hot_window_fn fn, void *ctx, struct err *err) must_check;
 
 /* Which windows hot_take copies: those that ended before closed_before_ms (shifted per series by up
  * to jitter_ms, so that a million windows do not end at once), those whose oldest unflushed position
@@ -61,7 +61,10 @@ struct hot_taken {
     size_t n, cap;
     struct buf blocks;
 };
-#define HOT_TAKEN_INIT {NULL, 0, 0, BUF_INIT}
+#define HOT_TAKEN_INIT                                                                                       \
+    {                                                                                                        \
+        NULL, 0, 0, BUF_INIT                                                                                 \
+    }
 void hot_taken_release(struct hot_taken *t);
 
 /* Looks at up to `budget` series of a partition from *cursor on (0 to begin; moved along, 0 again after
@@ -69,7 +72,8 @@ void hot_taken_release(struct hot_taken *t);
 int hot_take(struct hot *h, unsigned partition, const struct hot_due *due, uint32_t *cursor, size_t budget,
              struct hot_taken *out, struct err *err) must_check;
 /* Drops those of `t` that are as they were taken; returns how many in *released (may be NULL). */
-int hot_release(struct hot *h, unsigned partition, const struct hot_taken *t, size_t *released, struct err *err) must_check;
+int hot_release(struct hot *h, unsigned partition, const struct hot_taken *t, size_t *released,
+                struct err *err) must_check;
 
 /* Smallest lo of all windows of a partition, or UINT64_MAX if there are none. */
 int hot_oldest(struct hot *h, unsigned partition, uint64_t *lo, struct err *err) must_check;

@@ -5,12 +5,14 @@
 
 struct hot_ops {
     const char *name;
-    int (*apply)(struct hot *, unsigned partition, uint64_t pos, const struct hot_point *, size_t n, struct err *);
-    int (*read)(struct hot *, uint32_t series, uint32_t step_ms, int64_t from_ms, int64_t until_ms, hot_window_fn,
-                void *ctx, struct err *);
+    int (*apply)(struct hot *, unsigned partition, uint64_t pos, const struct hot_point *, size_t n,
+                 struct err *);
+    int (*read)(struct hot *, uint32_t series, uint32_t step_ms, int64_t from_ms, int64_t until_ms,
+                hot_window_fn, void *ctx, struct err *);
     int (*take)(struct hot *, unsigned partition, const struct hot_due *, uint32_t *cursor, size_t budget,
                 struct hot_taken *, struct err *);
-    int (*release)(struct hot *, unsigned partition, const struct hot_taken *, size_t *released, struct err *);
+    int (*release)(struct hot *, unsigned partition, const struct hot_taken *, size_t *released,
+                   struct err *);
     int (*oldest)(struct hot *, unsigned partition, uint64_t *lo, struct err *);
     void (*get_stats)(struct hot *, struct hot_stats *);
     void (*free)(struct hot *);

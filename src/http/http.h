@@ -20,18 +20,20 @@ struct http_request;
 typedef void (*http_handler_fn)(void *ctx, struct http_request *r);
 
 struct http_options {
-    const char *listen;      /* "127.0.0.1:8012", "[::1]:8012"; port 0 picks a free one */
-    unsigned threads;        /* 0: 2 */
-    size_t max_body_bytes;   /* 0: 16 MiB; more is answered 413 */
-    unsigned max_connections;/* 0: 10000 */
-    unsigned idle_timeout_s; /* 0: 60 */
+    const char *listen;       /* "127.0.0.1:8012", "[::1]:8012"; port 0 picks a free one */
+    unsigned threads;         /* 0: 2 */
+    size_t max_body_bytes;    /* 0: 16 MiB; more is answered 413 */
+    unsigned max_connections; /* 0: 10000 */
+    unsigned idle_timeout_s;  /* 0: 60 */
     struct metrics *metrics;
 };
 
 int http_server_new(const struct http_options *o, struct http_server **out, struct err *err) must_check;
 /* Before http_server_start. method "GET" (also answers HEAD), "POST", ... ; pattern levels that start with
- * ':' match one level and are kept: "/api/v0/hosts/:id/metrics". Unknown path: 404, known path with another method: 405. */
-void http_server_route(struct http_server *s, const char *method, const char *pattern, http_handler_fn fn, void *ctx);
+ * ':' match one level and are kept: "/api/v0/hosts/:id/metrics". Unknown path: 404, known path with another
+ * method: 405. */
+void http_server_route(struct http_server *s, const char *method, const char *pattern, http_handler_fn fn,
+                       void *ctx);
 int http_server_start(struct http_server *s, struct err *err) must_check;
 unsigned http_server_port(struct http_server *s);
 /* No new connections; waits up to timeout_ms for requests under way, then closes. */

@@ -32,25 +32,27 @@ void sink_session_free(struct sink_session *s);
 
 /* What became of a submission, told once when all of its accepted points are durable or have failed. */
 struct sink_result {
-    int status;         /* OK: every accepted point is on stable storage */
+    int status; /* OK: every accepted point is on stable storage */
     uint64_t accepted;
     uint64_t rejected[REJECT_KINDS]; /* by this submission's own checks; the first refused one: */
     size_t first_rejected;           /* index in the batch, SIZE_MAX if none */
     enum reject first_reason;
     struct err err;
 };
-/* From a thread of the stream or, when nothing was to be stored or it failed at once, from the submitter. Must not block. */
+/* From a thread of the stream or, when nothing was to be stored or it failed at once, from the submitter.
+ * Must not block. */
 typedef void (*sink_done_fn)(void *ctx, const struct sink_result *r);
 
 enum sink_mode {
-    SINK_WAIT,    /* block while the stream's buffer is full: for doors that can stop reading */
-    SINK_REFUSE,  /* ERR_BUSY instead: for doors that can answer 503 */
+    SINK_WAIT,   /* block while the stream's buffer is full: for doors that can stop reading */
+    SINK_REFUSE, /* ERR_BUSY instead: for doors that can answer 503 */
 };
 
 /* Takes the batch's samples (the batch itself stays the caller's, and may be cleared on return). With
- * all_or_nothing a refused sample refuses the whole batch: status ERR_INVALID and first_* set, nothing stored.
- * `done` may be NULL. Counts received and rejected points (those the parser counted in b->rejected too). */
-void sink_submit(struct sink_session *s, const struct sample_batch *b, enum sink_mode mode, bool all_or_nothing,
-                 sink_done_fn done, void *ctx);
+ * all_or_nothing a refused sample refuses the whole batch: status ERR_INVALID and first_* set, nothing
+ * stored. `done` may be NULL. Counts received and rejected points (those the parser counted in b->rejected
+ * too). */
+void sink_submit(struct sink_session *s, const struct sample_batch *b, enum sink_mode mode,
+                 bool all_or_nothing, sink_done_fn done, void *ctx);
 
 #endif

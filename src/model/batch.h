@@ -54,8 +54,14 @@ int batch_open(struct batch *b, const uint8_t *payload, size_t n, struct err *er
 /* Walks the definitions: start with *pos = b->defs; 0 and *out, or 1 at the end. */
 int batch_next_def(const struct batch *b, const uint8_t **pos, struct batch_def *out);
 
-static inline uint32_t batch_ref(const struct batch *b, size_t i) { return get_u32le(b->refs + 4 * i); }
-static inline double batch_value(const struct batch *b, size_t i) { return get_f64le(b->values + 8 * i); }
+static inline uint32_t batch_ref(const struct batch *b, size_t i)
+{
+    return get_u32le(b->refs + 4 * i);
+}
+static inline double batch_value(const struct batch *b, size_t i)
+{
+    return get_f64le(b->values + 8 * i);
+}
 static inline int64_t batch_ts_ms(const struct batch *b, size_t i)
 {
     return b->flags & BATCH_WIDE_TIMES ? (int64_t)get_u64le(b->times + 8 * i)
@@ -72,12 +78,16 @@ struct batch_builder {
     double *values;
     struct buf defs;
 };
-#define BATCH_BUILDER_INIT {0, 0, 0, 0, 0, 0, NULL, NULL, NULL, BUF_INIT}
+#define BATCH_BUILDER_INIT                                                                                   \
+    {                                                                                                        \
+        0, 0, 0, 0, 0, 0, NULL, NULL, NULL, BUF_INIT                                                         \
+    }
 
 void batch_builder_clear(struct batch_builder *b, int64_t received_ms); /* keeps memory */
 void batch_builder_release(struct batch_builder *b);
 void batch_builder_point(struct batch_builder *b, uint32_t ref, int64_t ts_ms, double value);
-void batch_builder_def(struct batch_builder *b, uint32_t ref, uint32_t step_ms, const char *name, size_t name_len);
+void batch_builder_def(struct batch_builder *b, uint32_t ref, uint32_t step_ms, const char *name,
+                       size_t name_len);
 /* Full: encode it before adding more. Both bounds leave room for one more point and definition. */
 bool batch_builder_full(const struct batch_builder *b);
 /* Appends the payload to `out`. */

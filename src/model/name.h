@@ -9,7 +9,8 @@
  *    except well-formed UTF-8
  *  - leading, trailing and doubled dots are refused, not repaired: two spellings
  *    of one series would otherwise hide from each other
- *  - a tag's name is not empty and has none of ; ! ^ =, its value is not empty, has no ; and does not start with ~
+ *  - a tag's name is not empty and has none of ; ! ^ =, its value is not empty, has no ; and does not start
+ * with ~
  *  - tags are sorted by name; of one name given twice the last one counts
  */
 #ifndef CARAT_MODEL_NAME_H
@@ -31,6 +32,9 @@ int name_canonical(const char *name, size_t len, struct arena *arena, const char
 
 /* Length of the path before the first ';'. */
 size_t name_path_len(const char *name, size_t len);
-static inline bool name_has_tags(const char *name, size_t len) { return name_path_len(name, len) != len; }
+static inline bool name_has_tags(const char *name, size_t len)
+{
+    return name_path_len(name, len) != len;
+}
 
 #endif

@@ -14,7 +14,7 @@
 #include "model/slots.h"
 
 struct part_key {
-    uint32_t series;   /* catalog id */
+    uint32_t series; /* catalog id */
     uint32_t step_ms;
     int64_t window_ms; /* window start */
     uint64_t hi;       /* last stream position it was made from */
@@ -33,7 +33,8 @@ struct part {
  * that a value found under another key is noticed. */
 void part_encode(const struct part *p, struct buf *out);
 /* Reads it back; out->data points into `bytes`. ERR_CORRUPT names what is wrong. */
-int part_decode(const struct part_key *key, const uint8_t *bytes, size_t n, struct part *out, struct err *err) must_check;
+int part_decode(const struct part_key *key, const uint8_t *bytes, size_t n, struct part *out,
+                struct err *err) must_check;
 
 /* Lays `newer` over `into`: present slots of newer win. Same n. */
 void slots_overlay(struct slots *into, const struct slots *newer);

@@ -9,13 +9,15 @@ static const struct {
     const char *name, *help;
 } rejects[REJECT_KINDS] = {
     [REJECT_SYNTAX] = {"syntax", "not of the form the protocol asks for"},
-    [REJECT_NAME] = {"bad_name", "the name is empty, has an empty level, a forbidden byte or a malformed tag"},
+    [REJECT_NAME] = {"bad_name",
+                     "the name is empty, has an empty level, a forbidden byte or a malformed tag"},
     [REJECT_NAME_TOO_LONG] = {"name_too_long", "the name is longer than 1024 bytes"},
     [REJECT_LINE_TOO_LONG] = {"line_too_long", "the line is longer than the listener takes"},
     [REJECT_VALUE] = {"bad_value", "the value is not a number"},
     [REJECT_NOT_FINITE] = {"not_finite", "the value is NaN or infinite"},
     [REJECT_TIME] = {"bad_time", "the time stamp is not a number of seconds since 1970, or is negative"},
-    [REJECT_FUTURE] = {"future", "the time stamp is too far in the future (seconds are expected, not milliseconds)"},
+    [REJECT_FUTURE] = {"future",
+                       "the time stamp is too far in the future (seconds are expected, not milliseconds)"},
     [REJECT_TOO_OLD] = {"too_old", "the time stamp is older than the retention of the series"},
     [REJECT_SERIES_LIMIT] = {"series_limit", "the series is new and catalog.max_series is reached"},
     [REJECT_UNAVAILABLE] = {"unavailable", "the stream does not accept points; see the server's log"},

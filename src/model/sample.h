@@ -19,17 +19,17 @@ struct sample {
 
 /* Why an input point was refused; each has a counter carat_points_rejected_total{reason=...}. */
 enum reject {
-    REJECT_SYNTAX,       /* not the fields the format asks for */
-    REJECT_NAME,         /* empty, bad byte, empty path level or bad tag */
-    REJECT_NAME_TOO_LONG,/* over NAME_MAX_BYTES */
-    REJECT_LINE_TOO_LONG,/* a line over the listener's bound */
-    REJECT_VALUE,        /* not a number */
-    REJECT_NOT_FINITE,   /* NaN or an infinity */
-    REJECT_TIME,         /* not a time stamp, or negative */
-    REJECT_FUTURE,       /* further ahead than ingest.max_future (milliseconds sent as seconds land here) */
-    REJECT_TOO_OLD,      /* older than the series' retention */
-    REJECT_SERIES_LIMIT, /* a new series beyond catalog.max_series */
-    REJECT_UNAVAILABLE,  /* the stream gave up; the point was not stored */
+    REJECT_SYNTAX,        /* not the fields the format asks for */
+    REJECT_NAME,          /* empty, bad byte, empty path level or bad tag */
+    REJECT_NAME_TOO_LONG, /* over NAME_MAX_BYTES */
+    REJECT_LINE_TOO_LONG, /* a line over the listener's bound */
+    REJECT_VALUE,         /* not a number */
+    REJECT_NOT_FINITE,    /* NaN or an infinity */
+    REJECT_TIME,          /* not a time stamp, or negative */
+    REJECT_FUTURE,        /* further ahead than ingest.max_future (milliseconds sent as seconds land here) */
+    REJECT_TOO_OLD,       /* older than the series' retention */
+    REJECT_SERIES_LIMIT,  /* a new series beyond catalog.max_series */
+    REJECT_UNAVAILABLE,   /* the stream gave up; the point was not stored */
     REJECT_KINDS
 };
 /* "syntax", "name", ...: the label of the counter. */
@@ -45,7 +45,13 @@ struct sample_batch {
     uint64_t rejected[REJECT_KINDS];
 };
 
-#define SAMPLE_BATCH_INIT {NULL, 0, 0, ARENA_INIT, {0}}
+#define SAMPLE_BATCH_INIT                                                                                    \
+    {                                                                                                        \
+        NULL, 0, 0, ARENA_INIT,                                                                              \
+        {                                                                                                    \
+            0                                                                                                \
+        }                                                                                                    \
+    }
 
 /* Room for one more sample at the end; the caller fills it. */
 struct sample *sample_batch_add(struct sample_batch *b);

@@ -12,8 +12,14 @@
 
 #define SLOTS_WORDS(n) (((n) + 63) / 64)
 
-static inline bool slot_get(const uint64_t *present, size_t i) { return present[i / 64] >> (i % 64) & 1; }
-static inline void slot_set(uint64_t *present, size_t i) { present[i / 64] |= 1ull << (i % 64); }
+static inline bool slot_get(const uint64_t *present, size_t i)
+{
+    return present[i / 64] >> (i % 64) & 1;
+}
+static inline void slot_set(uint64_t *present, size_t i)
+{
+    present[i / 64] |= 1ull << (i % 64);
+}
 static inline size_t slots_count(const uint64_t *present, size_t n)
 {
     size_t c = 0;

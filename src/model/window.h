@@ -21,11 +21,20 @@ static inline int64_t floor_to(int64_t ts, int64_t unit)
     int64_t r = ts % unit;
     return ts - (r < 0 ? r + unit : r);
 }
-static inline int64_t ceil_to(int64_t ts, int64_t unit) { return floor_to(ts + unit - 1, unit); }
+static inline int64_t ceil_to(int64_t ts, int64_t unit)
+{
+    return floor_to(ts + unit - 1, unit);
+}
 
 /* Start of the window that holds ts. */
-static inline int64_t window_start(int64_t ts_ms, int64_t step_ms) { return floor_to(ts_ms, window_span_ms(step_ms)); }
-static inline uint32_t window_slots(int64_t step_ms) { return (uint32_t)(window_span_ms(step_ms) / step_ms); }
+static inline int64_t window_start(int64_t ts_ms, int64_t step_ms)
+{
+    return floor_to(ts_ms, window_span_ms(step_ms));
+}
+static inline uint32_t window_slots(int64_t step_ms)
+{
+    return (uint32_t)(window_span_ms(step_ms) / step_ms);
+}
 static inline uint32_t window_slot(int64_t ts_ms, int64_t step_ms)
 {
     return (uint32_t)((ts_ms - window_start(ts_ms, step_ms)) / step_ms);

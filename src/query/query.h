@@ -56,15 +56,16 @@ int query_run(const struct query_env *env, const struct query_request *q, struct
               struct err *err) must_check;
 void query_result_release(struct query_result *r);
 
-/* Graphite's time forms (https://graphite.readthedocs.io/en/latest/render_api.html#from-until): epoch seconds, now,
- * -1h, now-2d, 14:30_20261122, 20261122, midnight, noon, today, yesterday, ... in UTC. */
+/* Graphite's time forms (https://graphite.readthedocs.io/en/latest/render_api.html#from-until): epoch
+ * seconds, now, -1h, now-2d, 14:30_20261122, 20261122, midnight, noon, today, yesterday, ... in UTC. */
 int query_parse_time(const char *text, int64_t now_ms, int64_t *out_ms, struct err *err) must_check;
 
-/* [{"target":"...","datapoints":[[1.5,1763800000],[null,...]],"tags":{...}},...] as graphite-web writes it. Numbers are the
- * shortest decimals that read back to the same double. */
+/* [{"target":"...","datapoints":[[1.5,1763800000],[null,...]],"tags":{...}},...] as graphite-web writes it.
+ * Numbers are the shortest decimals that read back to the same double. */
 void query_format_json(const struct query_result *r, struct buf *out);
 
-/* Shortest round-trip decimal of a finite double, without exponent where graphite-web's JSON has none; returns the length (<= 32). */
+/* Shortest round-trip decimal of a finite double, without exponent where graphite-web's JSON has none;
+ * returns the length (<= 32). */
 size_t query_format_double(double v, char out[32]);
 
 #endif

@@ -49,12 +49,12 @@ struct stream_stats {
     uint64_t appended_records, appended_bytes, appended_points;
     uint64_t synced_records, synced_points;
     uint64_t syncs;
-    uint64_t buffered_bytes;  /* accepted, not yet durable */
-    uint64_t stored_bytes;    /* on disk, all partitions */
+    uint64_t buffered_bytes; /* accepted, not yet durable */
+    uint64_t stored_bytes;   /* on disk, all partitions */
     uint64_t quarantined_records, quarantined_bytes;
-    uint64_t torn_bytes;      /* cut off tails at the last open */
-    uint64_t last_pos;        /* newest position accepted */
-    bool failed;              /* gave up after a failed write or sync: appends answer ERR_FAILED */
+    uint64_t torn_bytes; /* cut off tails at the last open */
+    uint64_t last_pos;   /* newest position accepted */
+    bool failed;         /* gave up after a failed write or sync: appends answer ERR_FAILED */
 };
 
 unsigned stream_partitions(struct stream *s);
@@ -71,11 +71,12 @@ int stream_append(struct stream *s, unsigned partition, const void *payload, siz
 int stream_wait_space(struct stream *s, unsigned partition, size_t size, int timeout_ms);
 
 /* Only durable records are read, in order. One thread per reader; many readers at once. */
-int stream_reader_open(struct stream *s, unsigned partition, struct stream_start start, struct stream_reader **out,
-                       struct err *err) must_check;
+int stream_reader_open(struct stream *s, unsigned partition, struct stream_start start,
+                       struct stream_reader **out, struct err *err) must_check;
 /* OK with *rec; 1 if nothing came within timeout_ms (0: do not wait); ERR_CLOSED when the stream shuts
  * down; ERR_CORRUPT for a damaged stretch that was skipped and quarantined (call again to go on). */
-int stream_reader_next(struct stream_reader *r, struct stream_record *rec, int timeout_ms, struct err *err) must_check;
+int stream_reader_next(struct stream_reader *r, struct stream_record *rec, int timeout_ms,
+                       struct err *err) must_check;
 void stream_reader_close(struct stream_reader *r);
 
 /* Newest durable position of a partition; a reader that has reached it is caught up. */

@@ -9,7 +9,8 @@ struct stream_ops {
     int (*append)(struct stream *, unsigned partition, const void *payload, size_t size, uint32_t points,
                   stream_done_fn done, void *ctx, struct err *);
     int (*wait_space)(struct stream *, unsigned partition, size_t size, int timeout_ms);
-    int (*reader_open)(struct stream *, unsigned partition, struct stream_start, struct stream_reader **, struct err *);
+    int (*reader_open)(struct stream *, unsigned partition, struct stream_start, struct stream_reader **,
+                       struct err *);
     uint64_t (*synced_pos)(struct stream *, unsigned partition);
     int (*checkpoint)(struct stream *, unsigned partition, uint64_t pos, struct err *);
     uint64_t (*checkpoint_get)(struct stream *, unsigned partition);

@@ -23,15 +23,16 @@ struct warm_stats {
 
 /* All parts or none, in one atomic step, together with the removal of `remove` (which may be empty).
  * ERR_BUSY: throttled, try again later. One or more writer threads. */
-int warm_put(struct warm *w, const struct part *parts, size_t n, const struct part_key *remove, size_t nremove,
-             struct err *err) must_check;
+int warm_put(struct warm *w, const struct part *parts, size_t n, const struct part_key *remove,
+             size_t nremove, struct err *err) must_check;
 
 /* Every part of the series whose window start is in [from_window_ms, until_window_ms). A damaged part is
  * skipped, counted and reported (ERR_CORRUPT after the others were delivered). Any thread. */
-int warm_read(struct warm *w, uint32_t series, uint32_t step_ms, int64_t from_window_ms, int64_t until_window_ms,
-              warm_part_fn fn, void *ctx, struct err *err) must_check;
+int warm_read(struct warm *w, uint32_t series, uint32_t step_ms, int64_t from_window_ms,
+              int64_t until_window_ms, warm_part_fn fn, void *ctx, struct err *err) must_check;
 
-/* Drops all windows of a step that end at or before `before_ms`. May leave some longer, never takes younger ones. */
+/* Drops all windows of a step that end at or before `before_ms`. May leave some longer, never takes younger
+ * ones. */
 int warm_expire(struct warm *w, uint32_t step_ms, int64_t before_ms, struct err *err) must_check;
 
 /* Everything put before is durable when it returns OK. A failure is sticky: ERR_FAILED from then on. */

@@ -1,4 +1,5 @@
-/* Runs a fuzz target over every file of the directories given: the corpora are replayed by the normal test run. */
+/* Runs a fuzz target over every file of the directories given: the corpora are replayed by the normal test
+ * run. */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -1,0 +1,109 @@
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/bytes.h"
+#include "base/crc32c.h"
+#include "base/err.h"
+#include "base/metrics.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static void crc32c_gives_the_rfc_vectors(void **state)
+{
+    uint8_t zeros[32] = {0}, ones[32], up[32];
+    memset(ones, 0xff, sizeof ones);
+    for (int i = 0; i < 32; i++)
+        up[i] = (uint8_t)i;
+    assert_int_equal(crc32c(0, zeros, 32), 0x8a9136aa);
+    assert_int_equal(crc32c(0, ones, 32), 0x62a8ab43);
+    assert_int_equal(crc32c(0, up, 32), 0x46dd794e);
+    assert_int_equal(crc32c(crc32c(0, up, 13), up + 13, 19), 0x46dd794e);
+}
+
+static void varints_round_trip_and_refuse_damage(void **state)
+{
+    const uint64_t values[] = {0, 1, 127, 128, 300, 1ull << 32, UINT64_MAX, UINT64_MAX - 1};
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        uint8_t b[VARINT_MAX];
+        size_t n = put_varint(b, values[i]);
+        const uint8_t *p = b;
+        uint64_t v = 0;
+        assert_int_equal(get_varint(&p, b + n, &v), 0);
+        assert_true(v == values[i] && p == b + n);
+        p = b;
+        assert_int_equal(get_varint(&p, b + n - 1, &v), -1);
+        assert_ptr_equal(p, b);
+    }
+    const uint8_t too_long[] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02};
+    const uint8_t *p = too_long;
+    uint64_t v = 0;
+    assert_int_equal(get_varint(&p, too_long + sizeof too_long, &v), -1);
+    assert_true(unzigzag(zigzag(INT64_MIN)) == INT64_MIN && unzigzag(zigzag(-1)) == -1);
+}
+
+static void json_strings_are_escaped(void **state)
+{
+    struct buf b = BUF_INIT;
+    buf_json_string(&b, "a\"\\\n\x01\xc3\xa9\xff", 9);
+    assert_string_equal(buf_str(&b), "\"a\\\"\\\\\\n\\u0001\xc3\xa9\xef\xbf\xbd\"");
+    buf_release(&b);
+}
+
+static void metrics_render_as_prometheus_text(void **state)
+{
+    struct metrics *m = metrics_new();
+    struct counter *b = metrics_counter(m, "carat_x_total", "reason=\"b\"", "Things.");
+    struct counter *a = metrics_counter(m, "carat_x_total", "reason=\"a\"", "Things.");
+    counter_add(a, 3);
+    counter_add(b, 4);
+    assert_ptr_equal(metrics_counter(m, "carat_x_total", "reason=\"a\"", "Things."), a);
+    histogram_observe_us(metrics_histogram(m, "carat_t_seconds", NULL, "Time."), 3);
+    struct buf out = BUF_INIT;
+    metrics_render(m, &out);
+    assert_non_null(strstr(buf_str(&out), "# HELP carat_x_total Things.\n# TYPE carat_x_total counter\n"
+                                          "carat_x_total{reason=\"a\"} 3\ncarat_x_total{reason=\"b\"} 4\n"));
+    assert_non_null(strstr(buf_str(&out), "carat_t_seconds_bucket{le=\"2e-06\"} 0\n"));
+    assert_non_null(strstr(buf_str(&out), "carat_t_seconds_bucket{le=\"4e-06\"} 1\n"));
+    assert_non_null(strstr(buf_str(&out), "carat_t_seconds_count 1\n"));
+    buf_release(&out);
+    metrics_free(m);
+}
+
+static void errors_carry_code_and_words(void **state)
+{
+    struct err e = ERR_INIT;
+    assert_int_equal(err_sys(&e, ERR_IO, 28 /* ENOSPC */, "write %s", "x"), ERR_NO_SPACE);
+    assert_non_null(strstr(e.text, "write x: No space"));
+    err_prefix(&e, "segment %d", 7);
+    assert_non_null(strstr(e.text, "segment 7: write x"));
+    assert_int_equal(err_set(NULL, ERR_BUSY, "nobody listens"), ERR_BUSY);
+}
+
+static void arenas_keep_addresses_until_reset(void **state)
+{
+    struct arena a = ARENA_INIT;
+    char *first = arena_strndup(&a, "first", 5);
+    for (int i = 0; i < 1000; i++)
+        memset(arena_alloc(&a, 1000), i, 1000);
+    assert_string_equal(first, "first");
+    arena_reset(&a);
+    assert_int_equal(a.used, 0);
+    arena_release(&a);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(crc32c_gives_the_rfc_vectors),
+        cmocka_unit_test(varints_round_trip_and_refuse_damage),
+        cmocka_unit_test(json_strings_are_escaped),
+        cmocka_unit_test(metrics_render_as_prometheus_text),
+        cmocka_unit_test(errors_carry_code_and_words),
+        cmocka_unit_test(arenas_keep_addresses_until_reset),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
