@@ -50,11 +50,14 @@ void buf_printf(struct buf *b, const char *fmt, ...)
     va_list ap, again;
     va_start(ap, fmt);
     va_copy(again, ap);
-    int n = vsnprintf((char *)buf_reserve(b, 128), b->cap - b->len, fmt, ap);
+    uint8_t *p = buf_reserve(b, 128);
+    int n = vsnprintf((char *)p, b->cap - b->len, fmt, ap);
     va_end(ap);
     assert(n >= 0);
-    if ((size_t)n >= b->cap - b->len)
-        vsnprintf((char *)buf_reserve(b, (size_t)n + 1), (size_t)n + 1, fmt, again);
+    if ((size_t)n >= b->cap - b->len) {
+        p = buf_reserve(b, (size_t)n + 1);
+        vsnprintf((char *)p, (size_t)n + 1, fmt, again);
+    }
     va_end(again);
     b->len += (size_t)n;
 }

@@ -48,7 +48,7 @@ static void varints_round_trip_and_refuse_damage(void **state)
 static void json_strings_are_escaped(void **state)
 {
     struct buf b = BUF_INIT;
-    buf_json_string(&b, "a\"\\\n\x01\xc3\xa9\xff", 9);
+    buf_json_string(&b, "a\"\\\n\x01\xc3\xa9\xff", 8);
     assert_string_equal(buf_str(&b), "\"a\\\"\\\\\\n\\u0001\xc3\xa9\xef\xbf\xbd\"");
     buf_release(&b);
 }
