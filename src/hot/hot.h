@@ -31,9 +31,9 @@ struct hot_window {
 typedef int (*hot_window_fn)(void *ctx, const struct hot_window *w);
 
 struct hot_stats {
-    uint64_t series, windows, points; /* held now */
-    uint64_t bytes;                   /* memory, estimate */
-    uint64_t late_points;             /* applied to a window other than the series' newest */
+    uint64_t series, windows; /* held now */
+    uint64_t bytes;           /* memory, estimate */
+    uint64_t late_points;     /* applied to a window other than the series' newest */
 };
 
 /* Applies points that came with stream position `pos`; positions of one partition never go down
@@ -45,25 +45,35 @@ int hot_apply(struct hot *h, unsigned partition, uint64_t pos, const struct hot_
 int hot_read(struct hot *h, uint32_t series, uint32_t step_ms, int64_t from_ms, int64_t until_ms,
              hot_window_fn fn, void *ctx, struct err *err) must_check;
 
-/* Which windows hot_take copies: those that ended before closed_before_ms (shifted per series by up
- * to jitter_ms, so that a million windows do not end at once), those whose oldest unflushed position
- * is <= unflushed_before, or all. */
+/* Which windows hot_take copies: those that
+ *  - ended before closed_before_ms (shifted per series by up to jitter_permille of the window's span, so that
+ *    a million windows do not end at once) and were last written at or before position settled_before, so
+ * that a run of late points into one window is stored once and not many times; or
+ *  - have data at or before position unflushed_before, so that the stream can be trimmed; or
+ *  - are there at all, if `all`. */
 struct hot_due {
     int64_t closed_before_ms;
-    int64_t jitter_ms;
+    uint32_t jitter_permille;
+    uint64_t settled_before;
     uint64_t unflushed_before; /* 0: not used */
     bool all;
 };
 
-/* A copy of windows taken; bytes live in `blocks`. Reuse it between calls. */
+struct hot_token {
+    uint64_t mark;   /* the backend's own word for the state the window was copied in */
+    uint32_t points; /* in the window */
+};
+
+/* Copies of windows. Reuse it between calls. */
 struct hot_taken {
-    struct part *parts;
+    struct part *parts; /* data points into `blocks` */
+    struct hot_token *tokens;
     size_t n, cap;
     struct buf blocks;
 };
 #define HOT_TAKEN_INIT                                                                                       \
     {                                                                                                        \
-        NULL, 0, 0, BUF_INIT                                                                                 \
+        NULL, NULL, 0, 0, BUF_INIT                                                                           \
     }
 void hot_taken_release(struct hot_taken *t);
 

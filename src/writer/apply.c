@@ -1,0 +1,51 @@
+#include "writer/writer_impl.h"
+
+#include "model/batch.h"
+
+/* Definitions first: the points of the same record need them. */
+static int take_definitions(struct catalog *c, const struct batch *b, struct err *err)
+{
+    const uint8_t *pos = b->defs;
+    struct batch_def def;
+    while (batch_next_def(b, &pos, &def) == 0) {
+        int rc = catalog_define(c, def.ref, def.step_ms, def.name, def.name_len, err);
+        if (rc != OK)
+            return rc;
+    }
+    return OK;
+}
+
+int lane_apply(struct lane *l, const struct stream_record *rec, struct err *err)
+{
+    struct writer *w = l->writer;
+    struct batch b;
+    int rc = batch_open(&b, rec->payload, rec->size, err);
+    if (rc == OK && b.flags & BATCH_LOCAL_REFS)
+        rc = err_set(err, ERR_UNSUPPORTED, "batch with its own references on an embedded stream");
+    if (rc == OK)
+        rc = take_definitions(w->o.catalog, &b, err);
+    if (rc != OK)
+        return rc;
+    size_t n = 0, orphans = 0;
+    for (uint32_t i = 0; i < b.npoints; i++) {
+        uint32_t id = batch_ref(&b, i);
+        uint32_t step_ms = catalog_step_ms(w->o.catalog, id);
+        if (step_ms)
+            l->points[n++] = (struct hot_point){id, step_ms, batch_ts_ms(&b, i), batch_value(&b, i)};
+        else
+            orphans++;
+    }
+    if (orphans) {
+        counter_add(w->orphaned_points, orphans);
+        if (log_allowed(&l->orphan_log, NULL))
+            log_error("writer", "points of unknown series: their definition was lost to damage",
+                      "lane=%u pos=%llu points=%zu", l->number, (unsigned long long)rec->pos, orphans);
+    }
+    rc = hot_apply(w->o.hot, l->number, rec->pos, l->points, n, err);
+    if (rc != OK)
+        return rc;
+    counter_add(w->applied_points, n);
+    int64_t age = clock_wall_ms(w->o.clock) - b.received_ms;
+    histogram_observe_us(w->readable_seconds, age > 0 ? (uint64_t)age * 1000 : 0);
+    return OK;
+}

@@ -1,0 +1,133 @@
+/* Moving closed windows from hot to warm: copy, store, then release what did not change meanwhile. */
+#include "writer/writer_impl.h"
+
+#include "writer/merge.h"
+
+#include <stdlib.h>
+
+#define TICK_MS   100
+#define BUDGET    20000 /* series looked at in one tick: a million in 5 s */
+#define PUT_PARTS 1024
+
+static int merge_all(struct writer *w, struct hot_taken *t, size_t from, size_t n, struct part *parts,
+                     struct buf *blocks, struct merge_keys *remove, struct err *err)
+{
+    bool in_blocks[PUT_PARTS];
+    for (size_t i = 0; i < n; i++) {
+        int rc =
+            merge_with_stored(w->o.warm, &t->parts[from + i], &parts[i], &in_blocks[i], blocks, remove, err);
+        if (rc != OK)
+            return rc;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (in_blocks[i])
+            parts[i].data = blocks->data + (uintptr_t)parts[i].data;
+    return OK;
+}
+
+static int put_all(struct lane *l, struct hot_taken *t, struct err *err)
+{
+    struct writer *w = l->writer;
+    struct part parts[PUT_PARTS];
+    struct buf blocks = BUF_INIT;
+    struct merge_keys remove = {0};
+    int rc = OK;
+    for (size_t from = 0; from < t->n && rc == OK; from += PUT_PARTS) {
+        size_t n = t->n - from < PUT_PARTS ? t->n - from : PUT_PARTS;
+        buf_clear(&blocks);
+        remove.n = 0;
+        rc = merge_all(w, t, from, n, parts, &blocks, &remove, err);
+        if (rc == OK)
+            rc = warm_put(w->o.warm, parts, n, remove.v, remove.n, err);
+    }
+    buf_release(&blocks);
+    merge_keys_release(&remove);
+    return rc;
+}
+
+int flush_slice(struct lane *l, const struct hot_due *due, size_t budget, struct hot_taken *t, size_t *moved,
+                struct err *err)
+{
+    struct writer *w = l->writer;
+    uint32_t cursor = l->cursor;
+    *moved = 0;
+    int rc = hot_take(w->o.hot, l->number, due, &cursor, budget, t, err);
+    if (rc != OK)
+        return rc;
+    uint64_t points = 0;
+    for (size_t i = 0; i < t->n; i++)
+        points += t->tokens[i].points;
+    counter_add(w->sealed_windows, t->n);
+    counter_add(w->sealed_points, points);
+    if (t->n) {
+        int64_t start = clock_mono_us(w->o.clock);
+        rc = put_all(l, t, err);
+        if (rc == OK)
+            rc = hot_release(w->o.hot, l->number, t, NULL, err);
+        histogram_observe_us(w->flush_seconds, (uint64_t)(clock_mono_us(w->o.clock) - start));
+    }
+    if (rc != OK)
+        return rc; /* the cursor stays: the same windows are tried again */
+    counter_add(w->flushed_windows, t->n);
+    counter_add(w->flushed_points, points);
+    l->cursor = cursor;
+    *moved = t->n;
+    return OK;
+}
+
+/* A new round over the lane's series begins when the last one is over and round_ms have passed. */
+static bool round_begins(struct lane *l, int64_t now)
+{
+    if (l->cursor != 0)
+        return true;
+    if (l->round_started_ms && now - l->round_started_ms < l->writer->o.round_ms)
+        return false;
+    l->round_started_ms = now;
+    l->settled = l->round_pos;
+    l->round_pos = atomic_load(&l->applied);
+    return true;
+}
+
+static int flush_lane(struct lane *l, bool pressure, struct hot_taken *t, struct err *err)
+{
+    struct writer *w = l->writer;
+    int64_t now = clock_wall_ms(w->o.clock);
+    if (!round_begins(l, now) && !pressure)
+        return OK;
+    struct hot_due due = {
+        .closed_before_ms = now - w->o.flush_delay_ms,
+        .jitter_permille = w->o.jitter_permille,
+        .settled_before = l->settled,
+        .unflushed_before = lane_pos_at(l, now - w->o.max_unflushed_ms),
+        .all = pressure,
+    };
+    size_t moved;
+    return flush_slice(l, &due, BUDGET, t, &moved, err);
+}
+
+void *flusher_main(void *arg)
+{
+    struct writer *w = arg;
+    struct hot_taken taken = HOT_TAKEN_INIT;
+    int64_t backoff_ms = 0;
+    while (!writer_sleep(w, backoff_ms ? backoff_ms : TICK_MS)) {
+        struct hot_stats stats;
+        hot_get_stats(w->o.hot, &stats);
+        atomic_store(&w->hot_bytes, stats.bytes);
+        int rc = OK;
+        for (unsigned i = 0; i < w->o.lanes; i++) {
+            struct err err = ERR_INIT;
+            int one = flush_lane(&w->lanes[i], stats.bytes > w->o.hot_max_bytes, &taken, &err);
+            if (one == OK)
+                continue;
+            rc = one;
+            counter_add(w->flush_errors, 1);
+            if (log_allowed(&w->flush_log, NULL))
+                log_error("writer", "windows not flushed, trying again", "lane=%u status=%s why=\"%s\"", i,
+                          status_name(one), err.text);
+        }
+        backoff_ms = rc == OK ? 0 : backoff_ms ? (backoff_ms < 8000 ? backoff_ms * 2 : 10000) : 250;
+    }
+    hot_taken_release(&taken);
+    return NULL;
+}

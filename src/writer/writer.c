@@ -1,0 +1,246 @@
+#include "writer/writer_impl.h"
+
+#include "base/mem.h"
+#include "model/batch.h"
+#include "writer/positions.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define CATALOG_EVERY_MS 1000
+
+bool writer_sleep(struct writer *w, int64_t ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += ms / 1000;
+    until.tv_nsec += ms % 1000 * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    pthread_mutex_lock(&w->mtx);
+    while (!atomic_load(&w->stopping) && pthread_cond_timedwait(&w->wake, &w->mtx, &until) != ETIMEDOUT)
+        ;
+    pthread_mutex_unlock(&w->mtx);
+    return atomic_load(&w->stopping);
+}
+
+/* The positions are read before the flush: definitions up to there are in the catalog, and then in its store.
+ */
+static int keep_catalog(struct writer *w, struct err *err)
+{
+    uint64_t pos[POSITIONS_MAX];
+    for (unsigned i = 0; i < w->o.lanes; i++)
+        pos[i] = atomic_load(&w->lanes[i].applied);
+    int rc = catalog_flush(w->o.catalog, err);
+    return rc == OK ? positions_write(w->o.fs, w->o.state_path, pos, w->o.lanes, err) : rc;
+}
+
+/* Everything up to and including this position has left hot, at least for warm's memory. */
+static int lane_flushed_to(struct lane *l, uint64_t *pos, struct err *err)
+{
+    uint64_t applied = atomic_load(&l->applied), lo;
+    int rc = hot_oldest(l->writer->o.hot, l->number, &lo, err);
+    /* A window made during the look holds only what came after `applied` was read. */
+    *pos = rc == OK && lo - 1 < applied ? lo - 1 : applied;
+    return rc;
+}
+
+/* In this order: what has left hot, warm on disk, names on disk, and only then the stream may forget. */
+static int checkpoint(struct writer *w, struct err *err)
+{
+    uint64_t pos[POSITIONS_MAX];
+    int64_t start = clock_mono_us(w->o.clock);
+    int rc = OK;
+    for (unsigned i = 0; i < w->o.lanes && rc == OK; i++)
+        rc = lane_flushed_to(&w->lanes[i], &pos[i], err);
+    if (rc == OK)
+        rc = warm_sync(w->o.warm, err);
+    if (rc == OK)
+        rc = keep_catalog(w, err);
+    for (unsigned i = 0; i < w->o.lanes && rc == OK; i++)
+        rc = stream_checkpoint(w->o.stream, i, pos[i], err);
+    histogram_observe_us(w->checkpoint_seconds, (uint64_t)(clock_mono_us(w->o.clock) - start));
+    return rc;
+}
+
+static void *keeper_main(void *arg)
+{
+    struct writer *w = arg;
+    int64_t last = clock_mono_ms(w->o.clock);
+    while (!writer_sleep(w, CATALOG_EVERY_MS)) {
+        struct err err = ERR_INIT;
+        bool due = clock_mono_ms(w->o.clock) - last >= w->o.checkpoint_ms;
+        if (due)
+            last = clock_mono_ms(w->o.clock);
+        if ((due ? checkpoint(w, &err) : keep_catalog(w, &err)) != OK && log_allowed(&w->flush_log, NULL))
+            log_error("writer", "checkpoint failed, the stream is kept longer", "why=\"%s\"", err.text);
+    }
+    return NULL;
+}
+
+static void register_metrics(struct writer *w)
+{
+    struct metrics *m = w->o.metrics;
+    w->applied_points =
+        metrics_counter(m, "carat_points_applied_total", NULL, "Points applied to hot: readable.");
+    w->orphaned_points = metrics_counter(m, "carat_points_orphaned_total", NULL,
+                                         "Points whose series definition was lost to damage in the stream.");
+    w->corrupt_records = metrics_counter(m, "carat_writer_corrupt_records_total", NULL,
+                                         "Damaged stretches or records of the stream that were skipped.");
+    w->sealed_windows = metrics_counter(m, "carat_windows_sealed_total", NULL, "Windows encoded for warm.");
+    w->sealed_points =
+        metrics_counter(m, "carat_points_sealed_total", NULL, "Points in windows encoded for warm.");
+    w->flushed_windows = metrics_counter(m, "carat_windows_flushed_total", NULL, "Windows stored in warm.");
+    w->flushed_points =
+        metrics_counter(m, "carat_points_flushed_total", NULL, "Points in windows stored in warm.");
+    w->flush_errors = metrics_counter(m, "carat_writer_flush_errors_total", NULL,
+                                      "Failed attempts to move windows to warm; they are tried again.");
+    w->apply_waits = metrics_counter(m, "carat_writer_hot_full_total", NULL,
+                                     "Times applying stopped because hot was over its bound.");
+    w->apply_seconds =
+        metrics_histogram(m, "carat_writer_apply_seconds", NULL, "Time to apply one record to hot.");
+    w->readable_seconds = metrics_histogram(m, "carat_readable_seconds", NULL,
+                                            "Time from receipt of a batch until it can be read.");
+    w->flush_seconds =
+        metrics_histogram(m, "carat_writer_flush_seconds", NULL, "Time to store one slice of windows.");
+    w->checkpoint_seconds =
+        metrics_histogram(m, "carat_writer_checkpoint_seconds", NULL, "Time of one checkpoint.");
+}
+
+static int start_threads(struct writer *w, struct err *err)
+{
+    int rc = 0;
+    for (unsigned i = 0; i < w->o.lanes && rc == 0; i++) {
+        rc = pthread_create(&w->lanes[i].thread, NULL, lane_main, &w->lanes[i]);
+        w->lanes[i].running = rc == 0;
+    }
+    if (rc == 0)
+        rc = pthread_create(&w->flusher, NULL, flusher_main, w);
+    if (rc == 0)
+        rc = pthread_create(&w->keeper, NULL, keeper_main, w);
+    assert(rc == 0 || !w->threads_running);
+    w->threads_running = rc == 0;
+    return rc ? err_sys(err, ERR_FAILED, rc, "start writer threads") : OK;
+}
+
+int writer_start(const struct writer_options *o, struct writer **out, struct err *err)
+{
+    assert(o->lanes > 0 && o->lanes <= POSITIONS_MAX);
+    struct writer *w = xcalloc(1, sizeof *w);
+    w->o = *o;
+    pthread_mutex_init(&w->mtx, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&w->wake, &attr);
+    pthread_condattr_destroy(&attr);
+    register_metrics(w);
+    w->lanes = xcalloc(o->lanes, sizeof *w->lanes);
+    uint64_t from[POSITIONS_MAX];
+    struct err ignored;
+    if (positions_read(o->fs, o->state_path, from, o->lanes, &ignored) == ERR_CORRUPT)
+        log_warn("writer", "position hint ignored", "why=\"%s\"", ignored.text);
+    for (unsigned i = 0; i < o->lanes; i++) {
+        struct lane *l = &w->lanes[i];
+        l->writer = w;
+        l->number = i;
+        l->points = xmalloc(BATCH_MAX_POINTS * sizeof *l->points);
+        l->target = stream_synced_pos(o->stream, i);
+        uint64_t checkpoint_pos = stream_checkpoint_get(o->stream, i);
+        atomic_store(&l->applied, checkpoint_pos);
+        if (from[i] < checkpoint_pos)
+            from[i] = checkpoint_pos;
+    }
+    int rc = scan_definitions(w, from, err);
+    if (rc == OK)
+        rc = start_threads(w, err);
+    if (rc != OK) {
+        writer_free(w);
+        return rc;
+    }
+    *out = w;
+    return OK;
+}
+
+bool writer_caught_up(struct writer *w, struct err *why)
+{
+    uint64_t behind = 0;
+    for (unsigned i = 0; i < w->o.lanes; i++) {
+        uint64_t applied = atomic_load_explicit(&w->lanes[i].applied, memory_order_acquire);
+        uint64_t target = atomic_load(&w->lanes[i].target);
+        behind += applied < target ? target - applied : 0;
+    }
+    if (behind)
+        err_set(why, ERR_BUSY, "catching up: %llu records of the stream are not applied yet",
+                (unsigned long long)behind);
+    return !behind;
+}
+
+static void stop_threads(struct writer *w)
+{
+    pthread_mutex_lock(&w->mtx);
+    atomic_store(&w->stopping, true);
+    pthread_cond_broadcast(&w->wake);
+    pthread_mutex_unlock(&w->mtx);
+    for (unsigned i = 0; i < w->o.lanes; i++)
+        if (w->lanes[i].running)
+            pthread_join(w->lanes[i].thread, NULL);
+    if (w->threads_running) {
+        pthread_join(w->flusher, NULL);
+        pthread_join(w->keeper, NULL);
+    }
+    w->threads_running = false;
+}
+
+static bool flush_everything(struct writer *w, struct lane *l, struct hot_taken *t, int64_t deadline_ms)
+{
+    struct hot_due due = {.all = true};
+    struct err err = ERR_INIT;
+    size_t moved;
+    l->cursor = 0;
+    do {
+        if (clock_wall_ms(w->o.clock) >= deadline_ms)
+            return false;
+        if (flush_slice(l, &due, 5000, t, &moved, &err) != OK) {
+            log_error("writer", "windows not flushed at the end, the stream still has them", "why=\"%s\"",
+                      err.text);
+            return false;
+        }
+    } while (l->cursor != 0);
+    return true;
+}
+
+void writer_stop(struct writer *w, int64_t deadline_ms)
+{
+    for (unsigned i = 0; i < w->o.lanes; i++)
+        while (w->lanes[i].running && !atomic_load(&w->lanes[i].done) &&
+               clock_wall_ms(w->o.clock) < deadline_ms && !writer_sleep(w, 5))
+            ;
+    stop_threads(w);
+    struct hot_taken taken = HOT_TAKEN_INIT;
+    bool all = true;
+    for (unsigned i = 0; i < w->o.lanes && all; i++)
+        all = flush_everything(w, &w->lanes[i], &taken, deadline_ms);
+    hot_taken_release(&taken);
+    struct err err = ERR_INIT;
+    if (checkpoint(w, &err) != OK)
+        log_error("writer", "last checkpoint failed", "why=\"%s\"", err.text);
+    log_info("writer", "stopped", "flushed_all=%s", all ? "true" : "false");
+}
+
+void writer_free(struct writer *w)
+{
+    if (!w)
+        return;
+    stop_threads(w);
+    for (unsigned i = 0; i < w->o.lanes; i++)
+        free(w->lanes[i].points);
+    free(w->lanes);
+    pthread_cond_destroy(&w->wake);
+    pthread_mutex_destroy(&w->mtx);
+    free(w);
+}

@@ -1,0 +1,53 @@
+/* The writer: stream -> hot -> warm.
+ *
+ * A thread per lane applies records to hot; a flusher moves closed windows to warm; a keeper writes the
+ * catalog, syncs warm and moves the stream's checkpoints. doc/writer.md tells how these fit so that
+ * nothing is lost or doubled whatever is killed when. */
+#ifndef CARAT_WRITER_WRITER_H
+#define CARAT_WRITER_WRITER_H
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/fs.h"
+#include "base/metrics.h"
+#include "catalog/catalog.h"
+#include "hot/hot.h"
+#include "stream/stream.h"
+#include "warm/warm.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct writer;
+
+struct writer_options {
+    struct catalog *catalog; /* borrowed, as all that follow */
+    struct stream *stream;
+    unsigned lanes; /* of the stream, at least its partitions */
+    struct hot *hot;
+    struct warm *warm;
+    struct clock *clock;
+    struct metrics *metrics;
+    struct fs *fs;
+    const char *state_path; /* where the catalog's stream positions are noted */
+    int64_t flush_delay_ms; /* a window rests this long after its end before it is flushed */
+    uint32_t jitter_permille;
+    int64_t round_ms;         /* least time between two looks at the same series */
+    int64_t max_unflushed_ms; /* windows with older unflushed data are flushed though still open */
+    int64_t checkpoint_ms;    /* between checkpoints */
+    uint64_t hot_max_bytes;   /* above: everything is flushed; above twice that: applying waits */
+};
+
+/* Takes over the definitions the stream holds and the catalog's store does not (so that a name cannot get
+ * a second id), then starts the threads. On return new points may be accepted. */
+int writer_start(const struct writer_options *o, struct writer **out, struct err *err) must_check;
+
+/* True once everything that was durable at the start has been applied; else *why says what is missing. */
+bool writer_caught_up(struct writer *w, struct err *why);
+
+/* After stream_close: applies what is left, flushes all windows as far as deadline_ms (wall clock) allows,
+ * writes the catalog and the checkpoints, joins the threads. What was not flushed is still in the stream. */
+void writer_stop(struct writer *w, int64_t deadline_ms);
+void writer_free(struct writer *w);
+
+#endif

@@ -1,0 +1,74 @@
+/* What the files of the writer share. */
+#ifndef CARAT_WRITER_WRITER_IMPL_H
+#define CARAT_WRITER_WRITER_IMPL_H
+
+#include "writer/writer.h"
+
+#include "base/log.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* Positions by minute of append, to turn "older than max_unflushed" into a position. */
+#define MINUTES 1024
+
+struct lane {
+    struct writer *writer;
+    unsigned number;
+    pthread_t thread;
+    bool running;
+    _Atomic uint64_t target;  /* caught up when applied reaches it */
+    _Atomic uint64_t applied; /* newest position that is readable */
+    _Atomic bool done;        /* the stream is closed and everything in it applied */
+    /* owned by the lane's thread, read by the flusher: a torn pair only makes it flush a little earlier or
+     * later */
+    struct {
+        _Atomic int64_t minute;
+        _Atomic uint64_t pos;
+    } minutes[MINUTES];
+    struct hot_point *points; /* BATCH_MAX_POINTS */
+    struct log_limit corrupt_log, orphan_log;
+    /* owned by the flusher */
+    uint32_t cursor;
+    uint64_t round_pos, settled;
+    int64_t round_started_ms;
+};
+
+struct writer {
+    struct writer_options o;
+    struct lane *lanes;
+    pthread_t flusher, keeper;
+    bool threads_running;
+    pthread_mutex_t mtx; /* protects the two conditions' waits */
+    pthread_cond_t wake;
+    _Atomic bool stopping;
+    _Atomic uint64_t hot_bytes; /* as of the flusher's last look */
+
+    struct counter *applied_points, *orphaned_points, *corrupt_records;
+    struct counter *sealed_windows, *sealed_points, *flushed_windows, *flushed_points, *flush_errors;
+    struct counter *apply_waits;
+    struct histogram *apply_seconds, *readable_seconds, *flush_seconds, *checkpoint_seconds;
+    struct log_limit flush_log;
+};
+
+/* apply.c: one record into catalog and hot. ERR_CORRUPT leaves both as they were. */
+int lane_apply(struct lane *l, const struct stream_record *rec, struct err *err) must_check;
+
+/* lane.c */
+void *lane_main(void *lane);
+/* The newest position appended at or before that time; 0 if not known. */
+uint64_t lane_pos_at(struct lane *l, int64_t wall_ms);
+
+/* flush.c */
+void *flusher_main(void *writer);
+/* One look at up to `budget` series of a lane. *moved: windows stored. */
+int flush_slice(struct lane *l, const struct hot_due *due, size_t budget, struct hot_taken *scratch,
+                size_t *moved, struct err *err) must_check;
+
+/* scan.c: definitions after `from[lane]` into the catalog. */
+int scan_definitions(struct writer *w, const uint64_t *from, struct err *err) must_check;
+
+/* Waits until `ms` have passed or writer_stop is called; true when stopping. */
+bool writer_sleep(struct writer *w, int64_t ms);
+
+#endif
