@@ -1,8 +1,8 @@
 /* Block codecs: a window's slots to bytes and back, bit for bit.
  *
- * A block is: u8 format id | body. The body's layout belongs to the format; ids are on disk
- * and are never reused. codec_encode() picks the smallest format for the block and checks
- * that it decodes to the same bits. Blocks carry no checksum: the container has one. The
+ * A block is: u8 format id and presence kind | presence | body (doc/codec.md). The body's layout
+ * belongs to the format; ids are on disk and are never reused. codec_encode() picks the smallest format for
+ * the block and checks that it decodes to the same bits. Blocks carry no checksum: the container has one. The
  * number of slots is not in the block: the container's step tells it. */
 #ifndef CARAT_CODEC_CODEC_H
 #define CARAT_CODEC_CODEC_H
@@ -39,8 +39,9 @@ int codec_encode_as(enum codec_format format, const struct codec_in *in, struct 
                     struct err *err) must_check;
 
 /* Decodes a block of n slots into caller's arrays (SLOTS_WORDS(n) words, n doubles); values of
- * absent slots are left alone. Never reads past data+size or writes past n, whatever the bytes
- * are; ERR_CORRUPT if they are no block of n slots (trailing bytes included). */
+ * absent slots are left alone; after a failure both arrays hold anything. Never reads past data+size or
+ * writes past n, whatever the bytes are; ERR_CORRUPT if they are no block of n slots (trailing bytes
+ * included). */
 int codec_decode(const uint8_t *data, size_t size, uint32_t n, uint64_t *present, double *value,
                  struct err *err) must_check;
 

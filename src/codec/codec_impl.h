@@ -1,0 +1,28 @@
+/* What a block format offers to codec.c, and what it may use in return.
+ *
+ * A format sees neither slots nor presence: only the m values that are there, in slot order. Ids are
+ * in codec.h; adding a format is a file, an id and a line in codec.c's table. */
+#ifndef CARAT_CODEC_CODEC_IMPL_H
+#define CARAT_CODEC_CODEC_IMPL_H
+
+#include "base/buf.h"
+#include "codec/codec.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct codec_ops {
+    const char *name;
+    /* Appends the body for m >= 0 values, or appends nothing and returns false: it cannot hold them, or
+     * only in more bytes than raw. */
+    bool (*encode)(const double *value, uint32_t m, struct buf *out);
+    /* Exactly m values out of exactly size bytes; -1 if the bytes are no such body. `value` may be half
+     * written then. */
+    int (*decode)(const uint8_t *body, size_t size, uint32_t m, double *value);
+};
+
+extern const struct codec_ops codec_raw;
+extern const struct codec_ops codec_xor;
+
+#endif

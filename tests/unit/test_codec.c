@@ -1,0 +1,343 @@
+#include "base/bytes.h"
+#include "base/mem.h"
+#include "codec/codec.h"
+#include "model/slots.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#define WORDS_MAX SLOTS_WORDS(CODEC_SLOTS_MAX)
+
+static uint64_t seed;
+static uint64_t rnd(void)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    seed ^= seed << 17;
+    return seed * 0x2545f4914f6cdd1dull;
+}
+static uint32_t below(uint32_t n)
+{
+    return (uint32_t)((rnd() >> 32) * n >> 32);
+}
+
+/* A block under test; one for the whole program, it is large. */
+static struct block {
+    uint32_t n;
+    uint64_t present[WORDS_MAX];
+    double value[CODEC_SLOTS_MAX];
+} given, got;
+
+/* `data` is copied to memory of its exact size, so that a sanitizer sees an over-read. */
+static int decode_exact(const uint8_t *data, size_t size, uint32_t n, struct block *b)
+{
+    uint8_t *copy = malloc(size ? size : 1);
+    memcpy(copy, data, size);
+    struct err err = ERR_INIT;
+    int rc = codec_decode(copy, size, n, b->present, b->value, &err);
+    if (rc < 0)
+        assert_true(rc == ERR_CORRUPT && err.code == ERR_CORRUPT && err.text[0]);
+    free(copy);
+    return rc;
+}
+
+static void check_decodes_to(const uint8_t *data, size_t size, const struct block *want)
+{
+    uint64_t untouched = 0x7ff8dead0000beef;
+    memset(got.present, 0xa5, sizeof got.present);
+    for (uint32_t i = 0; i <= want->n && i < CODEC_SLOTS_MAX; i++)
+        got.value[i] = bits_f64(untouched);
+    assert_int_equal(decode_exact(data, size, want->n, &got), OK);
+    assert_memory_equal(got.present, want->present, SLOTS_WORDS(want->n) * 8);
+    for (uint32_t i = 0; i < want->n; i++)
+        if (f64_bits(got.value[i]) != (slot_get(want->present, i) ? f64_bits(want->value[i]) : untouched))
+            fail_msg("slot %u of %u: %016llx, not %016llx", i, want->n,
+                     (unsigned long long)f64_bits(got.value[i]),
+                     (unsigned long long)f64_bits(want->value[i]));
+    if (want->n < CODEC_SLOTS_MAX)
+        assert_true(f64_bits(got.value[want->n]) == untouched);
+}
+
+/* Encodes with every format and the default; returns the default's size. */
+static size_t check_block(const struct block *b)
+{
+    struct codec_in in = {b->n, b->present, b->value};
+    struct buf out = BUF_INIT;
+    size_t best = 0, raw = 0;
+    for (unsigned f = CODEC_INVALID; f < CODEC_FORMATS_MAX; f++) {
+        struct err err = ERR_INIT;
+        buf_clear(&out);
+        buf_puts(&out, "kept");
+        if (f == CODEC_INVALID)
+            codec_encode(&in, &out);
+        else if (!codec_format_name(f) || codec_encode_as(f, &in, &out, &err) < 0) {
+            assert_true(f != CODEC_RAW && out.len == 4);
+            continue;
+        }
+        assert_memory_equal(out.data, "kept", 4);
+        check_decodes_to(out.data + 4, out.len - 4, b);
+        if (f == CODEC_INVALID)
+            best = out.len - 4;
+        else if (f == CODEC_RAW)
+            raw = out.len - 4;
+    }
+    assert_true(best <= raw);
+    buf_release(&out);
+    return best;
+}
+
+static void all_present(struct block *b, uint32_t n)
+{
+    b->n = n;
+    memset(b->present, 0, sizeof b->present);
+    for (uint32_t i = 0; i < n; i++)
+        slot_set(b->present, i);
+}
+
+static const uint64_t special[] = {
+    0,
+    0x8000000000000000, /* zeros */
+    0x7ff0000000000000,
+    0xfff0000000000000, /* infinities */
+    0x7ff8000000000000,
+    0xfff8000000000000, /* NaN */
+    0x7ff8dead0000beef,
+    0x7ff0000000000001,
+    0xffffffffffffffff,
+    0x7ff4000000000000,
+    0x0000000000000001,
+    0x8000000000000001,
+    0x000fffffffffffff,
+    0x0010000000000000,
+    0x7fefffffffffffff,
+    0xffefffffffffffff,
+    0x3ff0000000000000,
+    0xbff0000000000000,
+    0x3fb999999999999a,
+    0x4340000000000000,
+    0x433fffffffffffff,
+    0xc340000000000000,
+    0x43e0000000000000,
+    0xc3e0000000000000,
+    0x43dfffffffffffff,
+    0x43f0000000000000,
+};
+
+enum shape {
+    SHAPE_CONSTANT,
+    SHAPE_LINE,
+    SHAPE_COUNTER,
+    SHAPE_DECIMAL,
+    SHAPE_SIXTIETH,
+    SHAPE_PAGES,
+    SHAPE_FEW,
+    SHAPE_FLOAT,
+    SHAPE_DOUBLE,
+    SHAPE_EXTREMES,
+    SHAPE_ANY_BITS,
+    SHAPES
+};
+
+static double shape_value(enum shape s, uint32_t i, double param, double before)
+{
+    switch (s) {
+    case SHAPE_CONSTANT:
+        return param;
+    case SHAPE_LINE:
+        return param + 60.0 * i;
+    case SHAPE_COUNTER:
+        return floor(before) + below(1000);
+    case SHAPE_DECIMAL:
+        return (below(10000)) / 100.0;
+    case SHAPE_SIXTIETH:
+        return (1000 + below(5000)) / 60.0;
+    case SHAPE_PAGES:
+        return 4096.0 * (100000 + below(500));
+    case SHAPE_FEW:
+        return 1.0 / (3 + below(5));
+    case SHAPE_FLOAT:
+        return (float)(below(100000) / 7.0f);
+    case SHAPE_DOUBLE:
+        return (double)(rnd() >> 11) * 0x1p-53 * param;
+    case SHAPE_EXTREMES:
+        return i % 2 ? 1.7976931348623157e308 : -1.7976931348623157e308;
+    default:
+        return bits_f64(rnd());
+    }
+}
+
+static double pick_param(void)
+{
+    static const double params[] = {0,    1,    -1,          0.1,     44.83,
+                                    1e-9, 1e15, 25276502016, 1.0 / 3, 9007199254740993.0};
+    return params[below(ARRAY_LEN(params))];
+}
+
+static void fill_shape(struct block *b, uint32_t n, enum shape s)
+{
+    all_present(b, n);
+    double param = pick_param(), before = param;
+    for (uint32_t i = 0; i < n; i++)
+        before = b->value[i] = shape_value(s, i, param, before);
+}
+
+/* What the real world does to a well-shaped block: other bits nearby, specials, missing points. */
+static void disturb(struct block *b)
+{
+    uint32_t kind = below(6), times = 1 + below(1 + b->n / 4);
+    for (uint32_t t = 0; kind && t < times; t++) {
+        uint32_t i = below(b->n);
+        switch (kind) {
+        case 1:
+            b->value[i] = bits_f64(special[below(ARRAY_LEN(special))]);
+            break;
+        case 2:
+            b->value[i] = bits_f64(f64_bits(b->value[i]) + below(9) - 4);
+            break;
+        case 3:
+            b->present[i / 64] &= ~(1ull << i % 64);
+            break;
+        case 4:
+            b->value[i] = -b->value[i];
+            break;
+        default:
+            b->value[i] = bits_f64(rnd());
+        }
+    }
+}
+
+static void reverse(struct block *b)
+{
+    static struct block r;
+    memset(r.present, 0, sizeof r.present);
+    r.n = b->n;
+    for (uint32_t i = 0; i < b->n; i++) {
+        r.value[b->n - 1 - i] = b->value[i];
+        if (slot_get(b->present, i))
+            slot_set(r.present, b->n - 1 - i);
+    }
+    *b = r;
+}
+
+static void random_blocks_come_back(void **state)
+{
+    for (int round = 0; round < 3000; round++) {
+        uint32_t n = round < 366 ? (uint32_t)round + 1 : 1 + below(366);
+        fill_shape(&given, n, below(SHAPES));
+        for (uint32_t times = below(3); times; times--)
+            disturb(&given);
+        check_block(&given);
+        if (round % 4 == 0) {
+            reverse(&given);
+            check_block(&given);
+        }
+    }
+}
+
+static void long_blocks_come_back(void **state)
+{
+    static const uint32_t sizes[] = {511, 512, 513, 1000, 1440, 4095, 8191, 16383, 16384};
+    for (size_t k = 0; k < ARRAY_LEN(sizes); k++)
+        for (int s = 0; s < SHAPES; s++) {
+            fill_shape(&given, sizes[k], (enum shape)s);
+            disturb(&given);
+            check_block(&given);
+        }
+}
+
+static void special_values_come_back(void **state)
+{
+    for (size_t a = 0; a < ARRAY_LEN(special); a++)
+        for (size_t b = 0; b < ARRAY_LEN(special); b++) {
+            all_present(&given, 20);
+            for (uint32_t i = 0; i < 20; i++)
+                given.value[i] = bits_f64(special[i % 3 ? a : b]);
+            check_block(&given);
+            for (uint32_t i = 0; i < 20; i++)
+                given.value[i] = i % 7 ? 12.5 + i : bits_f64(special[i % 2 ? a : b]);
+            check_block(&given);
+        }
+}
+
+static void presence_of_every_kind_comes_back(void **state)
+{
+    static const uint32_t sizes[] = {1, 2, 16, 63, 64, 65, 240, 366, 16384};
+    for (size_t k = 0; k < ARRAY_LEN(sizes); k++)
+        for (uint32_t kind = 0; kind < 8; kind++) {
+            uint32_t n = sizes[k], from = below(n), to = from + below(n - from), every = 2 + below(70);
+            fill_shape(&given, n, SHAPE_DECIMAL);
+            memset(given.present, 0, sizeof given.present);
+            for (uint32_t i = 0; i < n; i++)
+                if (kind == 0 || (kind == 2 && i == from) || (kind == 3 && i >= from && i <= to) ||
+                    (kind == 4 && (i < from || i > to)) || (kind == 5 && i % every) ||
+                    (kind == 6 && i % every == 0) || (kind == 7 && below(2)))
+                    slot_set(given.present, i);
+            check_block(&given);
+        }
+}
+
+/* An inner slot missing, so that every part of a block is there. */
+static void truncated_blocks_are_refused(void **state)
+{
+    for (int round = 0; round < 200; round++) {
+        struct buf out = BUF_INIT;
+        fill_shape(&given, 16 + below(100), below(SHAPES));
+        disturb(&given);
+        given.present[0] &= ~2ull;
+        for (unsigned f = 1; f < CODEC_FORMATS_MAX; f++) {
+            struct err err = ERR_INIT;
+            buf_clear(&out);
+            if (!codec_format_name(f) ||
+                codec_encode_as(f, &(struct codec_in){given.n, given.present, given.value}, &out, &err) < 0)
+                continue;
+            for (size_t size = 0; size < out.len; size++)
+                if (decode_exact(out.data, size, given.n, &got) == OK)
+                    assert_true(memcmp(got.present, given.present, SLOTS_WORDS(given.n) * 8) ||
+                                memcmp(got.value, given.value, given.n * 8));
+            buf_putc(&out, 0);
+            assert_int_equal(decode_exact(out.data, out.len, given.n, &got), ERR_CORRUPT);
+        }
+        buf_release(&out);
+    }
+}
+
+static void unknown_formats_are_refused(void **state)
+{
+    struct err err = ERR_INIT;
+    struct buf out = BUF_INIT;
+    fill_shape(&given, 16, SHAPE_DECIMAL);
+    for (unsigned f = 0; f < CODEC_FORMATS_MAX; f++) {
+        uint8_t block[9] = {(uint8_t)f};
+        if (codec_format_name(f))
+            continue;
+        assert_int_equal(decode_exact(block, sizeof block, 1, &got), ERR_CORRUPT);
+        assert_int_equal(codec_encode_as(f, &(struct codec_in){16, given.present, given.value}, &out, &err),
+                         ERR_UNSUPPORTED);
+    }
+    assert_null(codec_format_name(CODEC_FORMATS_MAX));
+    assert_string_equal(codec_format_name(CODEC_RAW), "raw");
+    assert_string_equal(codec_format_name(CODEC_XOR), "xor");
+    assert_int_equal(out.len, 0);
+    buf_release(&out);
+}
+
+int main(void)
+{
+    const char *fixed = getenv("CARAT_TEST_SEED");
+    seed = fixed ? strtoull(fixed, NULL, 0) : (uint64_t)time(NULL) * 2654435761u | 1;
+    print_message("# CARAT_TEST_SEED=%llu\n", (unsigned long long)seed);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(random_blocks_come_back),      cmocka_unit_test(long_blocks_come_back),
+        cmocka_unit_test(special_values_come_back),     cmocka_unit_test(presence_of_every_kind_comes_back),
+        cmocka_unit_test(truncated_blocks_are_refused), cmocka_unit_test(unknown_formats_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
