@@ -18,6 +18,9 @@ _Static_assert(PRESENCE_BITMAP < 1 << (8 - ID_BITS), "the presence kind is store
 static const struct codec_ops *const formats[CODEC_FORMATS_MAX] = {
     [CODEC_RAW] = &codec_raw,
     [CODEC_XOR] = &codec_xor,
+    [CODEC_CONSTANT] = &codec_constant,
+    [CODEC_SCALED] = &codec_scaled,
+    [CODEC_DICTIONARY] = &codec_dictionary,
 };
 
 /* m values, on the stack when they are a window's. */
@@ -76,12 +79,69 @@ static bool encode_checked(enum codec_format id, const double *value, uint32_t m
     return false;
 }
 
+/* Encodes in one more format after the `best` body, which begins at `start`, and keeps the smaller of the
+ * two. */
+static enum codec_format try_format(enum codec_format id, enum codec_format best, size_t start,
+                                    const double *value, uint32_t m, struct buf *out)
+{
+    size_t end = out->len;
+    if (!formats[id]->encode(value, m, out))
+        return best;
+    size_t size = out->len - end;
+    out->len = end;
+    if ((best != CODEC_INVALID && size >= end - start) ||
+        !body_is_right(formats[id], out->data + end, size, value, m))
+        return best;
+    memmove(out->data + start, out->data + end, size);
+    out->len = start + size;
+    return id;
+}
+
+/* Of m values, how many bits a value above which another format is worth its trial. */
+static bool larger_than(size_t size, uint32_t m, unsigned bits)
+{
+    return size * 8 > (size_t)m * bits;
+}
+#define CONSTANT_BYTES_GOOD 4 /* no scaled block is smaller */
+#define TRY_DICTIONARY_BITS 6
+#define TRY_XOR_BITS        40
+
+enum codec_format codec_plain_encode(const double *value, uint32_t m, struct buf *out)
+{
+    if (m == 0)
+        return CODEC_RAW;
+    size_t start = out->len;
+    enum codec_format best = try_format(CODEC_CONSTANT, CODEC_INVALID, start, value, m, out);
+    if (best == CODEC_CONSTANT && out->len - start <= CONSTANT_BYTES_GOOD)
+        return best;
+    best = try_format(CODEC_SCALED, best, start, value, m, out);
+    if (best == CODEC_INVALID || larger_than(out->len - start, m, TRY_XOR_BITS))
+        best = try_format(CODEC_XOR, best, start, value, m, out);
+    if (best == CODEC_INVALID || out->len - start > (size_t)m * 8)
+        best = try_format(CODEC_RAW, CODEC_INVALID, start, value, m, out);
+    return best;
+}
+
+int codec_plain_decode(unsigned format, const uint8_t *body, size_t size, uint32_t m, double *value)
+{
+    switch (format) {
+    case CODEC_RAW:
+    case CODEC_XOR:
+    case CODEC_CONSTANT:
+    case CODEC_SCALED:
+        return formats[format]->decode(body, size, m, value);
+    default:
+        return -1;
+    }
+}
+
 static enum codec_format encode_best(const double *value, uint32_t m, struct buf *out)
 {
-    if (encode_checked(CODEC_XOR, value, m, out))
-        return CODEC_XOR;
-    encode_checked(CODEC_RAW, value, m, out);
-    return CODEC_RAW;
+    size_t start = out->len;
+    enum codec_format best = codec_plain_encode(value, m, out);
+    if (larger_than(out->len - start, m, TRY_DICTIONARY_BITS))
+        best = try_format(CODEC_DICTIONARY, best, start, value, m, out);
+    return best;
 }
 
 /* `want` or, if CODEC_INVALID, the best; false if `want` cannot hold the block. */

@@ -15,9 +15,11 @@
 
 enum codec_format {
     CODEC_INVALID = 0,
-    CODEC_RAW = 1, /* presence bits and raw doubles */
-    CODEC_XOR = 2, /* Gorilla-style XOR of neighbours */
-    /* 3.. : scaled blocks (doc/codec.md) */
+    CODEC_RAW = 1,        /* presence bits and raw doubles */
+    CODEC_XOR = 2,        /* Gorilla-style XOR of neighbours */
+    CODEC_CONSTANT = 3,   /* one value */
+    CODEC_SCALED = 4,     /* whole numbers of a unit, or their differences */
+    CODEC_DICTIONARY = 5, /* few distinct values */
     CODEC_FORMATS_MAX = 32
 };
 

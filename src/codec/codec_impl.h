@@ -24,5 +24,13 @@ struct codec_ops {
 
 extern const struct codec_ops codec_raw;
 extern const struct codec_ops codec_xor;
+extern const struct codec_ops codec_constant;
+extern const struct codec_ops codec_scaled;
+extern const struct codec_ops codec_dictionary;
+
+/* For formats made of others: the smallest plain format (raw, xor, constant, scaled) for m values, and back.
+ * Returns the id; -1 if the id is not a plain one or the bytes are malformed. */
+enum codec_format codec_plain_encode(const double *value, uint32_t m, struct buf *out);
+int codec_plain_decode(unsigned format, const uint8_t *body, size_t size, uint32_t m, double *value);
 
 #endif

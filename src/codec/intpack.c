@@ -1,0 +1,279 @@
+#include "codec/intpack.h"
+
+#include "base/bytes.h"
+#include "codec/bits.h"
+
+#include <assert.h>
+#include <string.h>
+
+_Static_assert(INTPACK_WIDTH_MAX == BITS_GET_MAX, "offsets are read with one load each");
+_Static_assert(INTPACK_MAX <= UINT16_MAX, "positions are handed out as uint16_t");
+
+#define LENGTHS      65 /* bit lengths 0..64 */
+#define CENTRE_PICKS 9
+
+/* How many integers need how many bits, and which lengths occur at all. */
+struct lengths {
+    uint32_t count[LENGTHS];
+    unsigned max;
+};
+
+/* The offsets a histogram was made of, which tell the base for a width. */
+enum family { FROM_MIN, FROM_MAX, AROUND_CENTRE };
+
+static uint64_t offset_of(enum family f, int64_t v, int64_t ref)
+{
+    switch (f) {
+    case FROM_MIN:
+        return (uint64_t)v - (uint64_t)ref;
+    case FROM_MAX:
+        return (uint64_t)ref - (uint64_t)v;
+    default:
+        return zigzag((int64_t)((uint64_t)v - (uint64_t)ref));
+    }
+}
+
+static uint64_t base_of(enum family f, int64_t ref, unsigned width)
+{
+    switch (f) {
+    case FROM_MIN:
+        return (uint64_t)ref;
+    case FROM_MAX:
+        return (uint64_t)ref - bits_mask(width);
+    default:
+        return (uint64_t)ref - (width ? 1ull << (width - 1) : 0);
+    }
+}
+
+static inline void lengths_fill(struct lengths *l, enum family f, const int64_t *v, uint32_t n, int64_t ref)
+{
+    /* Two histograms: neighbours often fall in the same bin and would wait for each other's store. */
+    uint16_t odd[LENGTHS] = {0}, even[LENGTHS] = {0};
+    uint64_t all = 0;
+    uint32_t i = 0;
+    for (; i + 2 <= n; i += 2) {
+        uint64_t a = offset_of(f, v[i], ref), b = offset_of(f, v[i + 1], ref);
+        even[bits_length(a)]++;
+        odd[bits_length(b)]++;
+        all |= a | b;
+    }
+    if (i < n) {
+        uint64_t a = offset_of(f, v[i], ref);
+        even[bits_length(a)]++;
+        all |= a;
+    }
+    l->max = bits_length(all);
+    for (unsigned k = 0; k <= l->max; k++)
+        l->count[k] = (uint32_t)even[k] + odd[k];
+}
+
+static uint32_t positions_size(uint32_t count, uint32_t n)
+{
+    return count * 8 >= n ? (n + 7) / 8 : count;
+}
+
+/* Tries widths from the widest down; patches cost a position and a varint of what is above the width. */
+static void lengths_choose(const struct lengths *l, enum family f, uint32_t n, int64_t ref,
+                           struct packing *best)
+{
+    uint32_t patched = 0;
+    for (unsigned w = l->max;; w--) {
+        if (l->count[w] && w <= INTPACK_WIDTH_MAX) {
+            size_t size = ((size_t)n * w + 7) / 8;
+            if (patched)
+                size += 2 + positions_size(patched, n);
+            for (unsigned k = l->max; k > w; k--)
+                size += (size_t)l->count[k] * ((k - w + 7) / 7);
+            if (size < best->size)
+                *best = (struct packing){
+                    .base = base_of(f, ref, w), .width = w, .patches = patched, .size = size};
+        }
+        patched += l->count[w];
+        if (w == 0 || patched > n / 2)
+            break;
+    }
+}
+
+void packing_guess(const int64_t *v, uint32_t n, int64_t centre, struct packing *p)
+{
+    struct lengths l;
+    *p = (struct packing){.size = n ? SIZE_MAX : 0};
+    if (!n)
+        return;
+    lengths_fill(&l, AROUND_CENTRE, v, n, centre);
+    lengths_choose(&l, AROUND_CENTRE, n, centre, p);
+}
+
+void packing_choose(const int64_t *v, uint32_t n, int64_t centre, struct packing *p)
+{
+    struct lengths l;
+    packing_guess(v, n, centre, p);
+    if (p->size == 0)
+        return;
+    int64_t min = INT64_MAX, max = INT64_MIN;
+    for (uint32_t i = 0; i < n; i++) {
+        min = v[i] < min ? v[i] : min;
+        max = v[i] > max ? v[i] : max;
+    }
+    lengths_fill(&l, FROM_MIN, v, n, min);
+    lengths_choose(&l, FROM_MIN, n, min, p);
+    if (p->patches) {
+        lengths_fill(&l, FROM_MAX, v, n, max);
+        lengths_choose(&l, FROM_MAX, n, max, p);
+    }
+}
+
+int64_t intpack_centre(const int64_t *v, uint32_t n)
+{
+    int64_t pick[CENTRE_PICKS];
+    uint32_t picks = n < CENTRE_PICKS ? n : CENTRE_PICKS;
+    for (uint32_t i = 0; i < picks; i++) {
+        int64_t now = v[(size_t)i * n / picks];
+        uint32_t at = i;
+        for (; at > 0 && pick[at - 1] > now; at--)
+            pick[at] = pick[at - 1];
+        pick[at] = now;
+    }
+    return picks ? pick[picks / 2] : 0;
+}
+
+void positions_put(const uint64_t *set, uint32_t n, struct buf *out)
+{
+    uint32_t words = (n + 63) / 64, count = 0, next = 0;
+    for (uint32_t w = 0; w < words; w++)
+        count += (uint32_t)__builtin_popcountll(set[w]);
+    uint8_t *start = buf_reserve(out, VARINT_MAX + 2 * (size_t)count + (n + 7) / 8), *p = start;
+    p += put_varint(p, count);
+    if (count * 8 >= n) {
+        memcpy(p, set, (n + 7) / 8); /* bytes.h allows little-endian machines only */
+        p += (n + 7) / 8;
+    } else {
+        for (uint32_t w = 0; w < words; w++)
+            for (uint64_t bits = set[w]; bits; bits &= bits - 1) {
+                uint32_t at = w * 64 + (uint32_t)__builtin_ctzll(bits);
+                p += put_varint(p, at - next);
+                next = at + 1;
+            }
+    }
+    out->len += (size_t)(p - start);
+}
+
+static int positions_get_bitmap(struct span *s, uint32_t n, uint16_t *at, uint32_t count)
+{
+    uint64_t set[INTPACK_WORDS] = {0};
+    uint32_t found = 0;
+    if ((size_t)(s->end - s->p) < (n + 7) / 8)
+        return -1;
+    memcpy(set, s->p, (n + 7) / 8);
+    s->p += (n + 7) / 8;
+    if (n % 64 && set[n / 64] >> (n % 64))
+        return -1;
+    for (uint32_t w = 0; w < INTPACK_WORDS; w++)
+        for (uint64_t bits = set[w]; bits && found < n; bits &= bits - 1)
+            at[found++] = (uint16_t)(w * 64 + (uint32_t)__builtin_ctzll(bits));
+    return found == count ? 0 : -1;
+}
+
+int positions_get(struct span *s, uint32_t n, uint16_t *at, uint32_t *count)
+{
+    uint64_t c, skip;
+    assert(n <= INTPACK_MAX);
+    if (get_varint(&s->p, s->end, &c) < 0 || c == 0 || c > n)
+        return -1;
+    *count = (uint32_t)c;
+    if (c * 8 >= n)
+        return positions_get_bitmap(s, n, at, *count);
+    uint32_t next = 0;
+    for (uint32_t i = 0; i < *count; i++) {
+        if (get_varint(&s->p, s->end, &skip) < 0 || skip >= n - next)
+            return -1;
+        at[i] = (uint16_t)(next + skip);
+        next += (uint32_t)skip + 1;
+    }
+    return 0;
+}
+
+static int64_t patch_of(const struct packing *p, int64_t v)
+{
+    return (int64_t)((uint64_t)v - p->base) >> p->width;
+}
+
+void packing_put_patches(const struct packing *p, const int64_t *v, uint32_t n, struct buf *out)
+{
+    uint64_t set[INTPACK_WORDS] = {0};
+    uint32_t patches = 0;
+    if (!p->patches)
+        return;
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t patched = patch_of(p, v[i]) != 0;
+        patches += (uint32_t)patched;
+        set[i / 64] |= patched << (i % 64);
+    }
+    assert(patches == p->patches); /* the header says whether there are any */
+    positions_put(set, n, out);
+    uint8_t *start = buf_reserve(out, (size_t)patches * VARINT_MAX), *to = start;
+    for (uint32_t w = 0; w < INTPACK_WORDS; w++)
+        for (uint64_t bits = set[w]; bits; bits &= bits - 1)
+            to += put_varint(to, zigzag(patch_of(p, v[w * 64 + (uint32_t)__builtin_ctzll(bits)])));
+    out->len += (size_t)(to - start);
+}
+
+void packing_put_offsets(const struct packing *p, const int64_t *v, uint32_t n, struct buf *out)
+{
+    if (!p->width)
+        return;
+    uint64_t mask = bits_mask(p->width);
+    uint8_t *start = buf_reserve(out, ((size_t)n * p->width + 7) / 8 + 8);
+    struct bits_out b = {.p = start};
+    for (uint32_t i = 0; i < n; i++)
+        bits_put(&b, ((uint64_t)v[i] - p->base) & mask, p->width);
+    out->len += (size_t)(bits_finish(&b) - start);
+}
+
+int patches_get(struct span *s, unsigned width, uint32_t n, struct patches *out)
+{
+    if (positions_get(s, n, out->at, &out->n) < 0)
+        return -1;
+    for (uint32_t i = 0; i < out->n; i++) {
+        uint64_t high;
+        if (get_varint(&s->p, s->end, &high) < 0)
+            return -1;
+        out->add[i] = (uint64_t)unzigzag(high) << width;
+    }
+    return 0;
+}
+
+/* How many of n offsets can be loaded 8 bytes at a time without reading past the end. */
+static uint32_t loadable(size_t size, unsigned width, uint32_t n)
+{
+    if (size < 8)
+        return 0;
+    size_t safe = ((size - 8) * 8 + 7) / width + 1;
+    return safe < n ? (uint32_t)safe : n;
+}
+
+int intpack_get_offsets(struct span *s, unsigned width, uint32_t n, const struct patches *patches,
+                        uint64_t *v)
+{
+    size_t size = (size_t)(s->end - s->p), bits = (size_t)n * width;
+    if (width > INTPACK_WIDTH_MAX || size != (bits + 7) / 8)
+        return -1;
+    if (bits % 8 && s->end[-1] >> (bits % 8))
+        return -1;
+    if (!width) {
+        memset(v, 0, n * sizeof *v);
+    } else {
+        uint64_t mask = bits_mask(width);
+        const uint8_t *p = s->p;
+        uint32_t safe = loadable(size, width, n);
+        for (uint32_t i = 0, at = 0; i < safe; i++, at += width)
+            v[i] = get_u64le(p + at / 8) >> (at % 8) & mask;
+        struct bits_in tail = {.data = p, .size = size, .at = (size_t)safe * width};
+        for (uint32_t i = safe; i < n; i++)
+            v[i] = bits_get(&tail, width);
+    }
+    for (uint32_t i = 0; i < patches->n; i++)
+        v[patches->at[i]] += patches->add[i];
+    s->p = s->end;
+    return 0;
+}

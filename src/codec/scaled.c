@@ -1,0 +1,356 @@
+/* CODEC_SCALED: whole numbers of a unit (unit.h), as they are or as first or second differences, in
+ * fixed width with patches (intpack.h); ulp corrections and exceptions make it bit-exact.
+ *
+ *   u8       unit (6 bits) | mode << 6
+ *   u8       width (6 bits, 0..56) | HAS_PATCHES | HAS_EXTRAS
+ *   [u8      HAS_FACTOR | ulp width (0..3) << 1 | HAS_EXCEPTIONS      if HAS_EXTRAS; not zero]
+ *   [varint  factor >= 2; varint origin < factor                      if HAS_FACTOR]
+ *   zigzag   first                                                    if mode >= 1
+ *   zigzag   first difference                                         if mode = 2
+ *   zigzag   base
+ *   [patches                                                          if HAS_PATCHES]
+ *   [positions; the corrections there, ulp width bits each            if ulp width > 0]
+ *   [positions; the values there, 8 bytes each                        if HAS_EXCEPTIONS]
+ *   offsets  of m - mode integers s
+ *
+ * y = s; or y[0] = first, y[i] = y[i-1] + s[i-1]; or the same once more. k = origin + factor * y.
+ * x = k / unit, its bit pattern + correction. */
+#include "codec/bits.h"
+#include "codec/codec_impl.h"
+#include "codec/intpack.h"
+#include "codec/unit.h"
+
+#include <assert.h>
+#include <string.h>
+
+enum mode { MODE_PLAIN, MODE_DELTA, MODE_DELTA2, MODES };
+
+#define UNIT_MASK      0x3f
+#define MODE_SHIFT     6
+#define WIDTH_MASK     0x3f
+#define HAS_PATCHES    0x40
+#define HAS_EXTRAS     0x80
+#define HAS_FACTOR     0x01
+#define ULP_SHIFT      1
+#define ULP_MASK       0x03
+#define HAS_EXCEPTIONS 0x08
+#define EXTRAS_KNOWN   0x0f
+
+#define HEADER_MAX (3 + 5 * VARINT_MAX)
+
+_Static_assert(UNITS_MAX - 1 == UNIT_MASK && INTPACK_WIDTH_MAX <= WIDTH_MASK, "both have 6 bits");
+_Static_assert(INTPACK_MAX == UNIT_VALUES, "one limit on the values of a scaled block");
+_Static_assert(2 * UNIT_ULPS_MAX == 1 << ULP_MASK, "ulp corrections but 0 fill the largest ulp width");
+
+/* The integers of a block in each mode, and the packing of the best. */
+struct plan {
+    int64_t stream[MODES][UNIT_VALUES];
+    enum mode mode;
+    uint64_t factor, origin;
+    int64_t first, first_delta;
+    struct packing packing;
+};
+
+static uint64_t gcd(uint64_t a, uint64_t b)
+{
+    while (b) {
+        uint64_t r = a % b;
+        a = b;
+        b = r;
+    }
+    return a;
+}
+
+/* Of all distances between the k: only powers of two for bit patterns, which floats stored as doubles have.
+ */
+static uint64_t common_factor(const struct measured *x, uint32_t m)
+{
+    uint64_t any = 0, g = 0;
+    for (uint32_t i = 1; i < m; i++)
+        any |= (uint64_t)x->k[i] ^ (uint64_t)x->k[0];
+    if (!any)
+        return 1;
+    uint64_t two = any & -any;
+    if (x->unit == UNIT_BITS)
+        return two;
+    for (uint32_t i = 1; i < m && g != two; i++) {
+        int64_t d = (int64_t)((uint64_t)x->k[i] - (uint64_t)x->k[i - 1]);
+        uint64_t size = d < 0 ? 0 - (uint64_t)d : (uint64_t)d;
+        if (size)
+            g = gcd(size, g);
+    }
+    return g ? g : 1;
+}
+
+#define FACTOR_K_MAX (1ll << 62)
+
+/* Divides the k by what they have in common, if that saves more than it costs. */
+static void take_factor(struct plan *p, const struct measured *x, uint32_t m)
+{
+    int64_t *y = p->stream[MODE_PLAIN];
+    uint64_t f = common_factor(x, m);
+    p->factor = 1;
+    p->origin = 0;
+    memcpy(y, x->k, m * sizeof *y);
+    if (f < 2 || (size_t)m * (bits_length(f) - 1) < 8 * 4)
+        return;
+    for (uint32_t i = 0; i < m; i++)
+        if (y[i] > FACTOR_K_MAX || y[i] < -FACTOR_K_MAX)
+            return;
+    int64_t r = f > (uint64_t)FACTOR_K_MAX ? 0 : y[0] % (int64_t)f;
+    p->factor = f;
+    p->origin = (uint64_t)(r < 0 ? r + (int64_t)f : r);
+    for (uint32_t i = 0; i < m; i++)
+        y[i] = (y[i] - (int64_t)p->origin) / (int64_t)f;
+}
+
+static void difference(const int64_t *from, uint32_t n, int64_t *to)
+{
+    for (uint32_t i = 0; i + 1 < n; i++)
+        to[i] = (int64_t)((uint64_t)from[i + 1] - (uint64_t)from[i]);
+}
+
+/* Compares the modes by a guess, then looks closer at the best. */
+static void choose_mode(struct plan *p, uint32_t m)
+{
+    int64_t centre = 0;
+    p->packing.size = SIZE_MAX;
+    for (unsigned mode = MODE_PLAIN; mode < MODES && mode < m; mode++) {
+        if (mode)
+            difference(p->stream[mode - 1], m - mode + 1, p->stream[mode]);
+        int64_t c = intpack_centre(p->stream[mode], m - mode);
+        struct packing guess;
+        packing_guess(p->stream[mode], m - mode, c, &guess);
+        if (guess.size == SIZE_MAX || (p->packing.size != SIZE_MAX && guess.size + mode >= p->packing.size))
+            continue;
+        p->mode = mode;
+        p->packing = guess;
+        centre = c;
+    }
+    p->first = p->stream[MODE_PLAIN][0];
+    p->first_delta = p->stream[MODE_DELTA][0];
+    if (p->packing.size != SIZE_MAX)
+        packing_choose(p->stream[p->mode], m - p->mode, centre, &p->packing);
+}
+
+static unsigned ulp_width(const struct measured *x, uint32_t m)
+{
+    uint64_t widest = 0;
+    if (!x->corrections)
+        return 0;
+    for (uint32_t i = 0; i < m; i++)
+        if (x->corrected[i / 64] >> (i % 64) & 1)
+            widest |= zigzag(x->ulps[i]) - 1;
+    unsigned width = bits_length(widest);
+    return width ? width : 1;
+}
+
+static void put_header(const struct plan *p, const struct measured *x, unsigned ulps, struct buf *out)
+{
+    uint8_t *start = buf_reserve(out, HEADER_MAX), *to = start;
+    unsigned extras =
+        (p->factor > 1 ? HAS_FACTOR : 0) | ulps << ULP_SHIFT | (x->exceptions ? HAS_EXCEPTIONS : 0);
+    *to++ = (uint8_t)(x->unit | (unsigned)p->mode << MODE_SHIFT);
+    *to++ = (uint8_t)(p->packing.width | (p->packing.patches ? HAS_PATCHES : 0) | (extras ? HAS_EXTRAS : 0));
+    if (extras)
+        *to++ = (uint8_t)extras;
+    if (p->factor > 1) {
+        to += put_varint(to, p->factor);
+        to += put_varint(to, p->origin);
+    }
+    if (p->mode >= MODE_DELTA)
+        to += put_varint(to, zigzag(p->first));
+    if (p->mode >= MODE_DELTA2)
+        to += put_varint(to, zigzag(p->first_delta));
+    to += put_varint(to, zigzag((int64_t)p->packing.base));
+    out->len += (size_t)(to - start);
+}
+
+static void put_corrections(const struct measured *x, uint32_t m, unsigned width, struct buf *out)
+{
+    positions_put(x->corrected, m, out);
+    uint8_t *start = buf_reserve(out, ((size_t)x->corrections * width + 7) / 8 + 8);
+    struct bits_out b = {.p = start};
+    for (uint32_t i = 0; i < m; i++)
+        if (x->corrected[i / 64] >> (i % 64) & 1)
+            bits_put(&b, zigzag(x->ulps[i]) - 1, width);
+    out->len += (size_t)(bits_finish(&b) - start);
+}
+
+static void put_exceptions(const struct measured *x, const double *value, uint32_t m, struct buf *out)
+{
+    positions_put(x->except, m, out);
+    for (uint32_t i = 0; i < m; i++)
+        if (x->except[i / 64] >> (i % 64) & 1)
+            buf_append(out, &value[i], 8);
+}
+
+static bool scaled_encode_in(unsigned unit, const double *value, uint32_t m, struct buf *out)
+{
+    struct measured x;
+    struct plan p;
+    size_t start = out->len;
+    unit_measure(unit, value, m, &x);
+    if (x.exceptions > m / 2)
+        return false;
+    take_factor(&p, &x, m);
+    choose_mode(&p, m);
+    if (p.packing.size == SIZE_MAX)
+        return false;
+    unsigned ulps = ulp_width(&x, m);
+    put_header(&p, &x, ulps, out);
+    packing_put_patches(&p.packing, p.stream[p.mode], m - p.mode, out);
+    if (ulps)
+        put_corrections(&x, m, ulps, out);
+    if (x.exceptions)
+        put_exceptions(&x, value, m, out);
+    packing_put_offsets(&p.packing, p.stream[p.mode], m - p.mode, out);
+    if (out->len - start <= (size_t)m * 8)
+        return true;
+    out->len = start;
+    return false;
+}
+
+static bool scaled_encode(const double *value, uint32_t m, struct buf *out)
+{
+    if (m == 0 || m > UNIT_VALUES)
+        return false;
+    unsigned unit = unit_guess(value, m);
+    return scaled_encode_in(unit, value, m, out) ||
+           (unit != UNIT_BITS && scaled_encode_in(UNIT_BITS, value, m, out));
+}
+
+struct header {
+    unsigned unit, mode, width, ulps;
+    bool patches, exceptions;
+    uint64_t factor, origin, first, first_delta, base;
+};
+
+static int get_zigzag(struct span *s, uint64_t *v)
+{
+    if (get_varint(&s->p, s->end, v) < 0)
+        return -1;
+    *v = (uint64_t)unzigzag(*v);
+    return 0;
+}
+
+static int get_header(struct span *s, uint32_t m, struct header *h)
+{
+    if (s->end - s->p < 2)
+        return -1;
+    uint8_t a = *s->p++, b = *s->p++, extras = 0;
+    if (b & HAS_EXTRAS) {
+        if (s->p == s->end || *s->p == 0 || *s->p & ~EXTRAS_KNOWN)
+            return -1;
+        extras = *s->p++;
+    }
+    *h = (struct header){.unit = a & UNIT_MASK,
+                         .mode = a >> MODE_SHIFT,
+                         .width = b & WIDTH_MASK,
+                         .patches = b & HAS_PATCHES,
+                         .ulps = extras >> ULP_SHIFT & ULP_MASK,
+                         .exceptions = extras & HAS_EXCEPTIONS,
+                         .factor = 1};
+    if (!unit_known(h->unit) || h->mode >= MODES || h->mode >= m || h->width > INTPACK_WIDTH_MAX)
+        return -1;
+    if (extras & HAS_FACTOR && (get_varint(&s->p, s->end, &h->factor) < 0 ||
+                                get_varint(&s->p, s->end, &h->origin) < 0 || h->origin >= h->factor))
+        return -1;
+    if (h->mode >= MODE_DELTA && get_zigzag(s, &h->first) < 0)
+        return -1;
+    if (h->mode >= MODE_DELTA2 && get_zigzag(s, &h->first_delta) < 0)
+        return -1;
+    return get_zigzag(s, &h->base);
+}
+
+/* What replaces or corrects single values, read before the offsets and applied after them. */
+struct fixes {
+    uint32_t corrections, exceptions;
+    uint16_t corrected[UNIT_VALUES], except[UNIT_VALUES];
+    int8_t ulps[UNIT_VALUES];
+    const uint8_t *values; /* of the exceptions */
+};
+
+static int get_corrections(struct span *s, uint32_t m, unsigned width, struct fixes *f)
+{
+    f->corrections = 0;
+    if (!width)
+        return 0;
+    if (positions_get(s, m, f->corrected, &f->corrections) < 0)
+        return -1;
+    struct bits_in b = {.data = s->p, .size = ((size_t)f->corrections * width + 7) / 8};
+    if (b.size > (size_t)(s->end - s->p))
+        return -1;
+    for (uint32_t i = 0; i < f->corrections; i++)
+        f->ulps[i] = (int8_t)unzigzag(bits_get(&b, width) + 1);
+    s->p += b.size;
+    return bits_ended(&b) ? 0 : -1;
+}
+
+static int get_exceptions(struct span *s, uint32_t m, bool any, struct fixes *f)
+{
+    f->exceptions = 0;
+    if (!any)
+        return 0;
+    if (positions_get(s, m, f->except, &f->exceptions) < 0 || (size_t)(s->end - s->p) / 8 < f->exceptions)
+        return -1;
+    f->values = s->p;
+    s->p += (size_t)f->exceptions * 8;
+    return 0;
+}
+
+/* Turns offsets, which start at k + mode, into k, in place. */
+static void integrate(const struct header *h, uint32_t m, uint64_t *k)
+{
+    uint64_t y = h->first, d = h->first_delta, base = h->base;
+    switch (h->mode) {
+    case MODE_PLAIN:
+        for (uint32_t i = 0; i < m; i++)
+            k[i] += base;
+        break;
+    case MODE_DELTA:
+        k[0] = y;
+        for (uint32_t i = 1; i < m; i++)
+            k[i] = y += k[i] + base;
+        break;
+    default:
+        k[0] = y;
+        k[1] = y += d;
+        for (uint32_t i = 2; i < m; i++) {
+            d += k[i] + base;
+            k[i] = y += d;
+        }
+    }
+    if (h->factor != 1)
+        for (uint32_t i = 0; i < m; i++)
+            k[i] = h->origin + h->factor * k[i];
+}
+
+static int scaled_decode(const uint8_t *body, size_t size, uint32_t m, double *value)
+{
+    struct span s = {body, body + size};
+    struct header h;
+    struct fixes f;
+    struct patches patches;
+    uint64_t k[UNIT_VALUES];
+    patches.n = 0;
+    if (m == 0 || m > UNIT_VALUES || get_header(&s, m, &h) < 0)
+        return -1;
+    if (h.patches && patches_get(&s, h.width, m - h.mode, &patches) < 0)
+        return -1;
+    if (get_corrections(&s, m, h.ulps, &f) < 0 || get_exceptions(&s, m, h.exceptions, &f) < 0)
+        return -1;
+    if (intpack_get_offsets(&s, h.width, m - h.mode, &patches, k + h.mode) < 0)
+        return -1;
+    integrate(&h, m, k);
+    unit_restore(h.unit, k, m, value);
+    for (uint32_t i = 0; i < f.corrections; i++) {
+        double *v = &value[f.corrected[i]];
+        *v = bits_f64(f64_bits(*v) + (uint64_t)(int64_t)f.ulps[i]);
+    }
+    for (uint32_t i = 0; i < f.exceptions; i++)
+        value[f.except[i]] = get_f64le(f.values + (size_t)i * 8);
+    return 0;
+}
+
+const struct codec_ops codec_scaled = {.name = "scaled", .encode = scaled_encode, .decode = scaled_decode};
