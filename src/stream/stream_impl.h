@@ -23,6 +23,7 @@ struct stream_ops {
 struct stream {
     const struct stream_ops *ops;
     unsigned partitions;
+    unsigned lanes; /* partitions that can be read and checkpointed: at least `partitions` */
     size_t max_payload;
 };
 
