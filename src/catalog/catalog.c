@@ -1,0 +1,648 @@
+/* Locks, in the order in which they are taken:
+ *
+ *   tree_lock   the path tree: shared by catalog_find, exclusive while new names are put into it
+ *   lock        the name table, the arenas' ends and the lists of new ids: shared to look names up
+ *
+ * Entries and names are read without a lock (entries.h). A new series enters the table at once but the tree
+ * only when the next catalog_find or catalog_flush comes by (`unindexed`): so resolving never waits for a
+ * query, however long that takes. Nothing is held while a callback or the store runs. */
+#include "catalog/catalog.h"
+
+#include "base/hash.h"
+#include "base/mem.h"
+#include "catalog/catalog_store.h"
+#include "catalog/entries.h"
+#include "catalog/glob.h"
+#include "catalog/name_arena.h"
+#include "catalog/name_table.h"
+#include "catalog/path_tree.h"
+#include "model/name.h"
+#include "model/window.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_SERIES_DEFAULT 100000000u
+#define STEP_DEFAULT_MS    60000u
+#define LOOKUP_CHUNK       64u /* names prefetched together; their lines must stay in the first-level cache */
+#define INSERT_CHUNK       256u   /* new names under one exclusive lock */
+#define FLUSH_CHUNK        65536u /* rows of one transaction */
+
+struct id_list {
+    uint32_t *v;
+    size_t n, cap;
+};
+
+struct catalog {
+    struct catalog_store *store;
+    uint32_t max_series;
+    catalog_step_fn step;
+    void *step_ctx;
+    struct gauge *series_gauge, *bytes_gauge, *pending_gauge;
+
+    struct entries entries;
+    _Atomic uint32_t count, max_id;
+
+    pthread_rwlock_t lock;
+    struct name_table table;
+    struct name_arena names;
+    struct id_list pending;   /* not yet in the store; empty if there is none */
+    struct id_list unindexed; /* not yet in the tree */
+
+    pthread_rwlock_t tree_lock;
+    struct path_tree tree;
+};
+
+static void id_list_push(struct id_list *l, uint32_t id)
+{
+    if (l->n == l->cap) {
+        l->cap = l->cap ? l->cap + l->cap / 2 : 256;
+        l->v = xrealloc(l->v, l->cap * sizeof *l->v);
+    }
+    l->v[l->n++] = id;
+}
+
+static void lock_shared(struct catalog *c)
+{
+    pthread_rwlock_rdlock(&c->lock);
+}
+
+static void lock_exclusive(struct catalog *c)
+{
+    pthread_rwlock_wrlock(&c->lock);
+}
+
+static void unlock(struct catalog *c)
+{
+    pthread_rwlock_unlock(&c->lock);
+}
+
+static uint64_t memory_locked(struct catalog *c)
+{
+    return sizeof *c + name_table_bytes(&c->table) + name_arena_bytes(&c->names) +
+           (uint64_t)c->entries.npages * ENTRY_PAGE * sizeof(struct entry) +
+           (c->pending.cap + c->unindexed.cap) * sizeof(uint32_t) + path_tree_bytes(&c->tree);
+}
+
+uint64_t catalog_memory_bytes(struct catalog *c)
+{
+    pthread_rwlock_rdlock(&c->tree_lock);
+    lock_shared(c);
+    uint64_t n = memory_locked(c);
+    unlock(c);
+    pthread_rwlock_unlock(&c->tree_lock);
+    return n;
+}
+
+static const struct name_slot *find_locked(struct catalog *c, const char *name, size_t len, uint64_t hash)
+{
+    return name_table_find(&c->table, &c->names, name, len, hash);
+}
+
+static void raise_max_id(struct catalog *c, uint32_t id)
+{
+    if (id > atomic_load_explicit(&c->max_id, memory_order_relaxed))
+        atomic_store_explicit(&c->max_id, id, memory_order_release);
+}
+
+/* A series as it is first seen. */
+struct newcomer {
+    uint32_t id, step_ms;
+    const char *name;
+    size_t len;
+    uint64_t hash;
+    bool define, stored;
+};
+
+/* Under the exclusive lock; neither id nor name may be there. False: no room for names. */
+static bool insert_locked(struct catalog *c, const struct newcomer *s)
+{
+    uint32_t ref = name_arena_add(&c->names, s->name, s->len);
+    if (ref == NAME_REF_FULL)
+        return false;
+    struct entry *e = entries_room(&c->entries, s->id);
+    e->name = ref;
+    e->name_len = (uint16_t)s->len;
+    e->tagged = name_has_tags(s->name, s->len);
+    atomic_store_explicit(&e->define, s->define, memory_order_relaxed);
+    atomic_store_explicit(&e->step_ms, s->step_ms, memory_order_release);
+    name_table_insert(&c->table, s->hash, s->id, ref);
+    raise_max_id(c, s->id);
+    atomic_fetch_add_explicit(&c->count, 1, memory_order_relaxed);
+    if (!e->tagged)
+        id_list_push(&c->unindexed, s->id);
+    if (c->store && !s->stored)
+        id_list_push(&c->pending, s->id);
+    return true;
+}
+
+static struct catalog_entry entry_of(const struct entry *e, uint32_t id)
+{
+    return (struct catalog_entry){.id = id,
+                                  .step_ms = atomic_load_explicit(&e->step_ms, memory_order_relaxed),
+                                  .define = atomic_load_explicit(&e->define, memory_order_relaxed)};
+}
+
+static struct catalog_entry entry_of_slot(struct catalog *c, const struct name_slot *slot)
+{
+    return slot ? entry_of(entries_get(&c->entries, slot->id), slot->id)
+                : (struct catalog_entry){0, 0, false};
+}
+
+/* Loads what the comparison will need. */
+static void prefetch_entry(struct catalog *c, const struct name_slot *slot, size_t name_len)
+{
+    const char *name = name_at(&c->names, slot->name);
+    __builtin_prefetch(name);
+    __builtin_prefetch(name + name_len);
+    struct entry *page =
+        atomic_load_explicit(&c->entries.pages[slot->id >> ENTRY_PAGE_BITS], memory_order_relaxed);
+    __builtin_prefetch(&page[slot->id & (ENTRY_PAGE - 1)]);
+}
+
+/* Three passes, so that the cache misses of a chunk overlap: slots, then names and entries, then the
+ * comparison. Returns how many are unknown. */
+static size_t lookup_chunk(struct catalog *c, const struct sample *s, size_t n, struct catalog_entry *out)
+{
+    const struct name_slot *guess[LOOKUP_CHUNK];
+    size_t unknown = 0;
+    for (size_t i = 0; i < n; i++)
+        name_table_prefetch(&c->table, s[i].hash);
+    for (size_t i = 0; i < n; i++) {
+        guess[i] = name_table_guess(&c->table, s[i].hash);
+        if (guess[i])
+            prefetch_entry(c, guess[i], s[i].name_len);
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct entry *e = guess[i] ? entries_get(&c->entries, guess[i]->id) : NULL;
+        if (e && e->name_len == s[i].name_len &&
+            !memcmp(name_at(&c->names, e->name), s[i].name, s[i].name_len))
+            out[i] = entry_of(e, guess[i]->id);
+        else
+            out[i] = entry_of_slot(c, find_locked(c, s[i].name, s[i].name_len, s[i].hash));
+        unknown += out[i].id == 0;
+    }
+    return unknown;
+}
+
+static uint32_t step_for(struct catalog *c, const char *name, size_t len)
+{
+    uint32_t step = c->step ? c->step(c->step_ctx, name, len) : STEP_DEFAULT_MS;
+    assert(step >= STEP_MIN_MS && step <= STEP_MAX_MS);
+    return step;
+}
+
+static bool full(struct catalog *c)
+{
+    return atomic_load_explicit(&c->count, memory_order_relaxed) >= c->max_series ||
+           atomic_load_explicit(&c->max_id, memory_order_relaxed) == UINT32_MAX;
+}
+
+static void create_locked(struct catalog *c, const struct sample *s, uint32_t step, struct catalog_entry *out)
+{
+    *out = entry_of_slot(c, find_locked(c, s->name, s->name_len, s->hash)); /* another thread, or a repeat */
+    if (out->id || full(c))
+        return;
+    struct newcomer new = {.id = atomic_load_explicit(&c->max_id, memory_order_relaxed) + 1,
+                           .step_ms = step,
+                           .name = s->name,
+                           .len = s->name_len,
+                           .hash = s->hash,
+                           .define = true};
+    if (insert_locked(c, &new))
+        *out = (struct catalog_entry){.id = new.id, .step_ms = step, .define = true};
+}
+
+/* The rules are asked outside the lock: they run regular expressions. */
+static void create_chunk(struct catalog *c, const struct sample *s, const uint32_t *which, size_t n,
+                         struct catalog_entry *out)
+{
+    uint32_t step[INSERT_CHUNK] = {0};
+    bool was_full = full(c);
+    for (size_t i = 0; i < n && !was_full; i++)
+        step[i] = step_for(c, s[which[i]].name, s[which[i]].name_len);
+    lock_exclusive(c);
+    for (size_t i = 0; i < n; i++)
+        name_table_prefetch(&c->table, s[which[i]].hash);
+    for (size_t i = 0; i < n; i++)
+        create_locked(c, &s[which[i]], step[i], &out[which[i]]);
+    if (c->pending_gauge)
+        gauge_set(c->pending_gauge, (int64_t)c->pending.n);
+    unlock(c);
+    if (c->series_gauge)
+        gauge_set(c->series_gauge, catalog_count(c));
+}
+
+void catalog_resolve(struct catalog *c, const struct sample *samples, size_t n, struct catalog_entry *out)
+{
+    size_t unknown = 0;
+    lock_shared(c);
+    for (size_t i = 0; i < n; i += LOOKUP_CHUNK)
+        unknown += lookup_chunk(c, samples + i, n - i < LOOKUP_CHUNK ? n - i : LOOKUP_CHUNK, out + i);
+    unlock(c);
+    uint32_t which[INSERT_CHUNK];
+    for (size_t i = 0, k = 0; unknown; i++) {
+        if (out[i].id)
+            continue;
+        which[k++] = (uint32_t)i;
+        if (--unknown && k < INSERT_CHUNK)
+            continue;
+        create_chunk(c, samples, which, k, out);
+        k = 0;
+    }
+}
+
+void catalog_defs_durable(struct catalog *c, const uint32_t *ids, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct entry *e = entries_get(&c->entries, ids[i]);
+        if (e)
+            atomic_store_explicit(&e->define, false, memory_order_relaxed);
+    }
+}
+
+/* Checks an outside claim that `id` is `name` against what is known. OK: insert it; 1: known already. */
+static int check_claim(struct catalog *c, const struct newcomer *s, struct err *err)
+{
+    if (s->id == 0 || s->len == 0 || s->len > NAME_MAX_BYTES || memchr(s->name, '\0', s->len))
+        return err_set(err, ERR_CORRUPT, "definition of series %u: bad id or name", s->id);
+    if (s->step_ms < STEP_MIN_MS || s->step_ms > STEP_MAX_MS)
+        return err_set(err, ERR_CORRUPT, "definition of series %u: step of %u ms", s->id, s->step_ms);
+    const struct name_slot *slot = find_locked(c, s->name, s->len, s->hash);
+    if (slot && slot->id == s->id)
+        return 1;
+    if (slot)
+        return err_set(err, ERR_CORRUPT, "series %.*s is defined as %u, but known as %u",
+                       (int)(s->len < 200 ? s->len : 200), s->name, s->id, slot->id);
+    const struct entry *e = entries_get(&c->entries, s->id);
+    if (e)
+        return err_set(err, ERR_CORRUPT, "series %u is defined as %.*s, but known as %.200s", s->id,
+                       (int)(s->len < 200 ? s->len : 200), s->name, name_at(&c->names, e->name));
+    return OK;
+}
+
+/* The exclusive lock is taken only for what is new: the writer comes by with every definition it reads. */
+static int take_over(struct catalog *c, const struct newcomer *s, struct err *err)
+{
+    lock_shared(c);
+    int rc = check_claim(c, s, err);
+    unlock(c);
+    if (rc != OK)
+        return rc < 0 ? rc : OK;
+    lock_exclusive(c);
+    rc = check_claim(c, s, err);
+    if (rc == OK && !insert_locked(c, s))
+        rc = err_set(err, ERR_LIMIT, "no room for more series names");
+    unlock(c);
+    return rc < 0 ? rc : OK;
+}
+
+int catalog_define(struct catalog *c, uint32_t id, uint32_t step_ms, const char *name, size_t name_len,
+                   struct err *err)
+{
+    struct newcomer s = {.id = id,
+                         .step_ms = step_ms,
+                         .name = name,
+                         .len = name_len,
+                         .hash = hash_bytes(name, name_len),
+                         .define = false};
+    return take_over(c, &s, err);
+}
+
+void catalog_reserve(struct catalog *c, uint32_t id)
+{
+    lock_exclusive(c);
+    raise_max_id(c, id);
+    unlock(c);
+}
+
+struct catalog_entry catalog_lookup(struct catalog *c, const char *name, size_t name_len)
+{
+    uint64_t hash = hash_bytes(name, name_len);
+    lock_shared(c);
+    struct catalog_entry e = entry_of_slot(c, find_locked(c, name, name_len, hash));
+    unlock(c);
+    return e;
+}
+
+uint32_t catalog_step_ms(struct catalog *c, uint32_t id)
+{
+    const struct entry *e = entries_get(&c->entries, id);
+    return e ? atomic_load_explicit(&e->step_ms, memory_order_relaxed) : 0;
+}
+
+const char *catalog_name(struct catalog *c, uint32_t id, size_t *len)
+{
+    const struct entry *e = entries_get(&c->entries, id);
+    if (len)
+        *len = e ? e->name_len : 0;
+    return e ? name_at(&c->names, e->name) : NULL;
+}
+
+uint32_t catalog_count(struct catalog *c)
+{
+    return atomic_load_explicit(&c->count, memory_order_relaxed);
+}
+
+uint32_t catalog_max_id(struct catalog *c)
+{
+    return atomic_load_explicit(&c->max_id, memory_order_acquire);
+}
+
+static int each(struct catalog *c, bool tagged_only, catalog_series_fn fn, void *ctx)
+{
+    uint32_t last = catalog_max_id(c);
+    for (uint64_t id = 1; id <= last; id++) {
+        if (!atomic_load_explicit(&c->entries.pages[id >> ENTRY_PAGE_BITS], memory_order_acquire)) {
+            id |= ENTRY_PAGE - 1;
+            continue;
+        }
+        const struct entry *e = entries_get(&c->entries, (uint32_t)id);
+        if (!e || (tagged_only && !e->tagged))
+            continue;
+        int rc =
+            fn(ctx, (uint32_t)id, catalog_step_ms(c, (uint32_t)id), name_at(&c->names, e->name), e->name_len);
+        if (rc)
+            return rc;
+    }
+    return OK;
+}
+
+int catalog_each(struct catalog *c, catalog_series_fn fn, void *ctx)
+{
+    return each(c, false, fn, ctx);
+}
+
+int catalog_each_tagged(struct catalog *c, catalog_series_fn fn, void *ctx)
+{
+    return each(c, true, fn, ctx);
+}
+
+static struct id_list take_list(struct catalog *c, struct id_list *l)
+{
+    lock_exclusive(c);
+    struct id_list taken = *l;
+    *l = (struct id_list){NULL, 0, 0};
+    unlock(c);
+    return taken;
+}
+
+/* Puts every series that is in the table by now into the tree. */
+static void index_new(struct catalog *c)
+{
+    lock_shared(c);
+    bool none = c->unindexed.n == 0;
+    unlock(c);
+    if (none)
+        return;
+    pthread_rwlock_wrlock(&c->tree_lock);
+    struct id_list l = take_list(c, &c->unindexed);
+    for (size_t i = 0; i < l.n; i++) {
+        size_t len;
+        const char *name = catalog_name(c, l.v[i], &len);
+        path_tree_add(&c->tree, name, len, l.v[i]);
+    }
+    pthread_rwlock_unlock(&c->tree_lock);
+    free(l.v);
+}
+
+/* What a find hands out once no lock is held: a series' path is its name, a bare branch's is kept here. */
+struct found {
+    uint32_t id;
+    uint32_t branch_len; /* of its path in `paths`, in order; 0 for a series */
+    bool branch;
+};
+
+struct findings {
+    struct found *v;
+    size_t n;
+    struct buf paths;
+};
+
+static void keep_findings(const struct path_tree *t, const struct node_list *nodes, struct findings *f)
+{
+    f->v = xmalloc(nodes->n * sizeof *f->v);
+    f->n = nodes->n;
+    for (size_t i = 0; i < nodes->n; i++) {
+        const struct tree_node *node = tree_node(t, nodes->v[i]);
+        size_t before = f->paths.len;
+        if (!node->series) {
+            path_tree_path(t, nodes->v[i], &f->paths);
+            buf_putc(&f->paths, '\0');
+        }
+        f->v[i] = (struct found){node->series, (uint32_t)(node->series ? 0 : f->paths.len - before - 1),
+                                 node->first_child != 0};
+    }
+}
+
+static int report(struct catalog *c, const struct findings *f, catalog_node_fn fn, void *ctx)
+{
+    const char *path = (const char *)f->paths.data;
+    for (size_t i = 0; i < f->n; i++) {
+        struct catalog_node node = {.id = f->v[i].id, .branch = f->v[i].branch};
+        if (node.id) {
+            node.path = catalog_name(c, node.id, &node.path_len);
+        } else {
+            node.path = path;
+            node.path_len = f->v[i].branch_len;
+            path += node.path_len + 1;
+        }
+        int rc = fn(ctx, &node);
+        if (rc)
+            return rc;
+    }
+    return OK;
+}
+
+static int find_levels(struct catalog *c, const struct glob *levels, size_t n, size_t limit,
+                       struct findings *f, struct err *err)
+{
+    struct node_list nodes = NODE_LIST_INIT;
+    index_new(c);
+    pthread_rwlock_rdlock(&c->tree_lock);
+    int rc = path_tree_find(&c->tree, levels, n, limit, &nodes, err);
+    if (rc == OK)
+        keep_findings(&c->tree, &nodes, f);
+    pthread_rwlock_unlock(&c->tree_lock);
+    node_list_release(&nodes);
+    return rc;
+}
+
+static int compile_levels(const char *pattern, size_t len, struct glob *levels, size_t *n, struct err *err)
+{
+    for (const char *p = pattern, *end = pattern + len; p <= end;) {
+        const char *dot = memchr(p, '.', (size_t)(end - p));
+        dot = dot ? dot : end;
+        int rc = glob_compile(&levels[*n], p, (size_t)(dot - p), (size_t)(p - pattern), err);
+        if (rc < 0)
+            return rc;
+        ++*n;
+        p = dot + 1;
+    }
+    return OK;
+}
+
+/* Longer ones would only be lists of names, which are better asked for one by one. */
+#define PATTERN_MAX_BYTES 65536u
+
+int catalog_find(struct catalog *c, const char *pattern, size_t len, size_t limit, catalog_node_fn fn,
+                 void *ctx, struct err *err)
+{
+    if (len > PATTERN_MAX_BYTES)
+        return err_set(err, ERR_INVALID, "pattern: %zu bytes, at most %u are allowed", len,
+                       PATTERN_MAX_BYTES);
+    size_t room = 1, n = 0;
+    for (size_t i = 0; i < len; i++)
+        room += pattern[i] == '.';
+    struct glob *levels = xmalloc(room * sizeof *levels);
+    struct findings f = {NULL, 0, BUF_INIT};
+    int rc = compile_levels(pattern, len, levels, &n, err);
+    if (rc == OK)
+        rc = find_levels(c, levels, n, limit, &f, err);
+    if (rc == OK)
+        rc = report(c, &f, fn, ctx);
+    for (size_t i = 0; i < n; i++)
+        glob_release(&levels[i]);
+    free(levels);
+    free(f.v);
+    buf_release(&f.paths);
+    return rc;
+}
+
+struct loader {
+    struct catalog *c;
+    struct err *err;
+};
+
+static int load_row(void *ctx, const struct catalog_row *row)
+{
+    const struct loader *l = ctx;
+    struct newcomer s = {.id = row->id,
+                         .step_ms = row->step_ms,
+                         .name = row->name,
+                         .len = row->name_len,
+                         .hash = hash_bytes(row->name, row->name_len),
+                         .stored = true};
+    lock_exclusive(l->c);
+    int rc = check_claim(l->c, &s, l->err);
+    if (rc == 1)
+        rc = err_set(l->err, ERR_CORRUPT, "series %u is there twice", s.id);
+    else if (rc == OK && !insert_locked(l->c, &s))
+        rc = err_set(l->err, ERR_LIMIT, "no room for more series names");
+    unlock(l->c);
+    return rc;
+}
+
+static void init_metrics(struct catalog *c, struct metrics *m)
+{
+    if (!m)
+        return;
+    c->series_gauge = metrics_gauge(m, "carat_catalog_series", NULL, "Series known to the catalog.");
+    c->bytes_gauge = metrics_gauge(m, "carat_catalog_memory_bytes", NULL,
+                                   "Memory held by the catalog, as of its last flush.");
+    c->pending_gauge = metrics_gauge(m, "carat_catalog_pending_definitions", NULL,
+                                     "Definitions that are not in the catalog's store yet.");
+}
+
+static void update_metrics(struct catalog *c)
+{
+    if (!c->series_gauge)
+        return;
+    gauge_set(c->series_gauge, catalog_count(c));
+    gauge_set(c->bytes_gauge, (int64_t)catalog_memory_bytes(c));
+    lock_shared(c);
+    gauge_set(c->pending_gauge, (int64_t)c->pending.n);
+    unlock(c);
+}
+
+int catalog_open(const struct catalog_options *o, struct catalog **out, struct err *err)
+{
+    struct catalog *c = xcalloc(1, sizeof *c);
+    c->store = o->store;
+    c->max_series = o->max_series ? o->max_series : MAX_SERIES_DEFAULT;
+    c->step = o->step;
+    c->step_ctx = o->step_ctx;
+    pthread_rwlockattr_t attr;
+    pthread_rwlockattr_init(&attr);
+    /* Else a stream of look-ups could keep new names waiting for ever. Nobody locks twice. */
+    pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&c->lock, &attr);
+    pthread_rwlock_init(&c->tree_lock, &attr);
+    pthread_rwlockattr_destroy(&attr);
+    entries_init(&c->entries);
+    name_table_init(&c->table);
+    path_tree_init(&c->tree);
+    init_metrics(c, o->metrics);
+    struct loader l = {c, err};
+    int rc = c->store ? c->store->ops->load(c->store, load_row, &l, err) : OK;
+    if (rc < 0) {
+        catalog_free(c);
+        return rc;
+    }
+    update_metrics(c);
+    *out = c;
+    return OK;
+}
+
+void catalog_free(struct catalog *c)
+{
+    if (!c)
+        return;
+    if (c->store)
+        c->store->ops->free(c->store);
+    for (uint32_t i = 0; i <= catalog_max_id(c) >> ENTRY_PAGE_BITS; i++)
+        free(atomic_load_explicit(&c->entries.pages[i], memory_order_relaxed));
+    free(c->entries.pages);
+    name_table_release(&c->table);
+    name_arena_release(&c->names);
+    path_tree_release(&c->tree);
+    free(c->pending.v);
+    free(c->unindexed.v);
+    pthread_rwlock_destroy(&c->lock);
+    pthread_rwlock_destroy(&c->tree_lock);
+    free(c);
+}
+
+static size_t fill_rows(struct catalog *c, const uint32_t *ids, size_t n, struct catalog_row *rows)
+{
+    for (size_t i = 0; i < n; i++) {
+        size_t len;
+        const char *name = catalog_name(c, ids[i], &len);
+        rows[i] = (struct catalog_row){ids[i], catalog_step_ms(c, ids[i]), name, (uint32_t)len};
+    }
+    return n;
+}
+
+/* Writes ids[0..n); *done tells how many are durable. */
+static int write_pending(struct catalog *c, const struct id_list *l, size_t *done, struct err *err)
+{
+    struct catalog_row *rows = xmalloc((l->n < FLUSH_CHUNK ? l->n : FLUSH_CHUNK) * sizeof *rows);
+    int rc = OK;
+    while (rc == OK && *done < l->n) {
+        size_t n = l->n - *done < FLUSH_CHUNK ? l->n - *done : FLUSH_CHUNK;
+        fill_rows(c, l->v + *done, n, rows);
+        rc = c->store->ops->add(c->store, rows, n, err);
+        *done += rc == OK ? n : 0;
+    }
+    free(rows);
+    return rc;
+}
+
+int catalog_flush(struct catalog *c, struct err *err)
+{
+    index_new(c);
+    struct id_list l = take_list(c, &c->pending);
+    size_t done = 0;
+    int rc = l.n ? write_pending(c, &l, &done, err) : OK;
+    if (done < l.n) { /* they wait for the next flush */
+        lock_exclusive(c);
+        for (size_t i = done; i < l.n; i++)
+            id_list_push(&c->pending, l.v[i]);
+        unlock(c);
+    }
+    free(l.v);
+    update_metrics(c);
+    return rc;
+}

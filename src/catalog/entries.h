@@ -1,0 +1,59 @@
+/* What is known of a series, by id. Pages never move, so a reader needs no lock: `step_ms` is stored last and
+ * with release, and 0 means that there is no such series yet. One writer at a time. */
+#ifndef CARAT_CATALOG_ENTRIES_H
+#define CARAT_CATALOG_ENTRIES_H
+
+#include "base/mem.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#define ENTRY_PAGE_BITS 12
+#define ENTRY_PAGE      (1u << ENTRY_PAGE_BITS)
+#define ENTRY_PAGES     (1u << (32 - ENTRY_PAGE_BITS))
+
+struct entry {
+    _Atomic uint32_t step_ms;
+    uint32_t name; /* in the name arena */
+    uint16_t name_len;
+    bool tagged;
+    _Atomic bool define;
+};
+_Static_assert(sizeof(struct entry) == 12, "the budget per series counts on it");
+
+struct entries {
+    struct entry *_Atomic *pages; /* ENTRY_PAGES of them, untouched ones cost no memory */
+    uint32_t npages;              /* in use; not necessarily the first ones */
+};
+
+static inline void entries_init(struct entries *e)
+{
+    e->pages = xcalloc(ENTRY_PAGES, sizeof *e->pages);
+    e->npages = 0;
+}
+
+/* Room for an id, for the writer to fill; zero if it is new. */
+static inline struct entry *entries_room(struct entries *e, uint32_t id)
+{
+    struct entry *page = atomic_load_explicit(&e->pages[id >> ENTRY_PAGE_BITS], memory_order_relaxed);
+    if (!page) {
+        page = xcalloc(ENTRY_PAGE, sizeof *page);
+        e->npages++;
+        atomic_store_explicit(&e->pages[id >> ENTRY_PAGE_BITS], page, memory_order_release);
+    }
+    return &page[id & (ENTRY_PAGE - 1)];
+}
+
+/* The entry of an id, or NULL. */
+static inline struct entry *entries_get(const struct entries *e, uint32_t id)
+{
+    struct entry *page = atomic_load_explicit(&e->pages[id >> ENTRY_PAGE_BITS], memory_order_acquire);
+    if (!page)
+        return NULL;
+    struct entry *x = &page[id & (ENTRY_PAGE - 1)];
+    return atomic_load_explicit(&x->step_ms, memory_order_acquire) ? x : NULL;
+}
+
+#endif

@@ -1,0 +1,116 @@
+#include "catalog/name_table.h"
+
+#include "base/mem.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define SLOTS_FIRST 1024u
+/* Twice as many slots must be looked at by the time the new table is 3/4 full; 8 finishes early. */
+#define MOVES_PER_INSERT 8u
+/* From here on the kernel is asked for zero pages, huge ones if it has them: touched only when used, fewer
+ * TLB misses. */
+#define MAP_BYTES (2u << 20)
+
+static struct name_slots slots_new(uint64_t n)
+{
+    size_t bytes = n * sizeof(struct name_slot);
+    struct name_slots s = {NULL, n - 1};
+    if (bytes < MAP_BYTES) {
+        s.v = xcalloc(n, sizeof *s.v);
+        return s;
+    }
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) {
+        fprintf(stderr, "level=error msg=\"out of memory\" wanted_bytes=%zu\n", bytes);
+        abort();
+    }
+    madvise(p, bytes, MADV_HUGEPAGE);
+    s.v = p;
+    return s;
+}
+
+static void slots_free(struct name_slots *s)
+{
+    size_t bytes = (s->mask + 1) * sizeof *s->v;
+    if (s->v && bytes >= MAP_BYTES)
+        munmap(s->v, bytes);
+    else
+        free(s->v);
+    s->v = NULL;
+}
+
+void name_table_init(struct name_table *t)
+{
+    memset(t, 0, sizeof *t);
+    t->now = slots_new(SLOTS_FIRST);
+}
+
+void name_table_release(struct name_table *t)
+{
+    slots_free(&t->now);
+    slots_free(&t->old);
+}
+
+uint64_t name_table_bytes(const struct name_table *t)
+{
+    return (t->now.mask + 1 + (t->old.v ? t->old.mask + 1 : 0)) * sizeof(struct name_slot);
+}
+
+static bool same_name(const char *kept, const char *name, size_t len)
+{
+    /* strncmp would stop at a NUL; memcmp could run past the end of a shorter kept name. */
+    return strnlen(kept, len) == len && kept[len] == '\0' && memcmp(kept, name, len) == 0;
+}
+
+static const struct name_slot *find_in(const struct name_slots *s, const struct name_arena *names,
+                                       const char *name, size_t len, uint64_t hash)
+{
+    for (uint64_t i = hash & s->mask; s->v[i].id; i = (i + 1) & s->mask)
+        if (s->v[i].hash == hash && same_name(name_at(names, s->v[i].name), name, len))
+            return &s->v[i];
+    return NULL;
+}
+
+const struct name_slot *name_table_find(const struct name_table *t, const struct name_arena *names,
+                                        const char *name, size_t len, uint64_t hash)
+{
+    const struct name_slot *s = find_in(&t->now, names, name, len, hash);
+    return s || !t->old.v ? s : find_in(&t->old, names, name, len, hash);
+}
+
+static void put(struct name_slots *s, struct name_slot slot)
+{
+    uint64_t i = slot.hash & s->mask;
+    while (s->v[i].id)
+        i = (i + 1) & s->mask;
+    s->v[i] = slot;
+}
+
+static void move_some(struct name_table *t)
+{
+    for (unsigned k = 0; k < MOVES_PER_INSERT && t->moved <= t->old.mask; k++) {
+        struct name_slot s = t->old.v[t->moved++];
+        if (s.id)
+            put(&t->now, s);
+    }
+    if (t->moved > t->old.mask)
+        slots_free(&t->old);
+}
+
+void name_table_insert(struct name_table *t, uint64_t hash, uint32_t id, uint32_t name)
+{
+    if ((t->used + 1) * 4 > (t->now.mask + 1) * 3) {
+        assert(!t->old.v);
+        t->old = t->now;
+        t->now = slots_new((t->old.mask + 1) * 2);
+        t->moved = 0;
+    }
+    if (t->old.v)
+        move_some(t);
+    put(&t->now, (struct name_slot){hash, id, name});
+    t->used++;
+}

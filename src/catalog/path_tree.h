@@ -1,0 +1,88 @@
+/* The paths of all series without tags as a tree of labels, for globs.
+ *
+ * A node is 20 bytes; children hang from their parent as a list (newest first) and are also found by one
+ * hash over (parent, label). Every distinct label is stored once. Node 0 is the root. Nodes never move
+ * and are never removed. No lock of its own: many readers or one writer. */
+#ifndef CARAT_CATALOG_PATH_TREE_H
+#define CARAT_CATALOG_PATH_TREE_H
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "catalog/glob.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define TREE_PAGE_BITS 14
+#define TREE_PAGE      (1u << TREE_PAGE_BITS)
+#define LABEL_NONE     UINT32_MAX
+
+struct tree_node {
+    uint32_t parent, label;
+    uint32_t first_child, next_sibling; /* 0: none */
+    uint32_t series;                    /* id of the series with exactly this path, 0: only a branch */
+};
+_Static_assert(sizeof(struct tree_node) == 20, "the budget per series counts on it");
+
+struct tree_label {
+    const char *text;
+    uint32_t hash;
+    uint16_t len;
+};
+
+struct path_tree {
+    struct tree_node **pages;
+    uint32_t npages, nodes;
+    uint32_t *children; /* open addressing: node by (parent, label), 0: empty; at most 3/4 full */
+    uint32_t children_mask;
+    struct tree_label *labels;
+    uint32_t nlabels, labels_cap;
+    uint32_t *label_slots; /* label + 1 by text, 0: empty; at most 3/4 full */
+    uint32_t label_mask;
+    struct arena text;
+};
+
+void path_tree_init(struct path_tree *t);
+void path_tree_release(struct path_tree *t);
+/* Paths are distinct, 1 to NAME_MAX_BYTES bytes. */
+void path_tree_add(struct path_tree *t, const char *path, size_t len, uint32_t series);
+uint64_t path_tree_bytes(const struct path_tree *t);
+
+/* Id of a label, LABEL_NONE if no path has it. */
+uint32_t path_tree_label(const struct path_tree *t, const char *text, size_t len);
+/* Child of a node, 0 if there is none. */
+uint32_t path_tree_child(const struct path_tree *t, uint32_t parent, uint32_t label);
+
+static inline struct tree_node *tree_node(const struct path_tree *t, uint32_t i)
+{
+    return &t->pages[i >> TREE_PAGE_BITS][i & (TREE_PAGE - 1)];
+}
+static inline uint32_t tree_child_hash(uint32_t parent, uint32_t label)
+{
+    uint64_t x = ((uint64_t)parent << 32 | label) * 0x9e3779b97f4a7c15ull;
+    return (uint32_t)((x ^ x >> 29) * 0xbf58476d1ce4e5b9ull >> 32);
+}
+
+/* Appends the path of a node. */
+void path_tree_path(const struct path_tree *t, uint32_t node, struct buf *out);
+
+struct node_list {
+    uint32_t *v;
+    size_t n, cap;
+};
+#define NODE_LIST_INIT                                                                                       \
+    {                                                                                                        \
+        NULL, 0, 0                                                                                           \
+    }
+void node_list_push(struct node_list *l, uint32_t node);
+void node_list_release(struct node_list *l);
+
+/* Longest pattern with a ** in it, in levels. */
+#define PATTERN_DEEP_LEVELS 63
+
+/* Appends the nodes that match, each once, sorted level by level in byte order. ERR_LIMIT: more than
+ * `limit` nodes (0: no limit), or a pattern with ** and over PATTERN_DEEP_LEVELS levels. */
+int path_tree_find(const struct path_tree *t, const struct glob *levels, size_t nlevels, size_t limit,
+                   struct node_list *out, struct err *err) must_check;
+
+#endif

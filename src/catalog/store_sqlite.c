@@ -1,0 +1,307 @@
+/* The catalog in an SQLite file. application_id is "CrtC", user_version the schema:
+ *
+ *   1   series(id INTEGER PRIMARY KEY, step_ms, name, crc)   crc: CRC32C of id (u32le), step_ms (u32le), name
+ *       summary(id = 1, rows)                                rows: how many there are
+ *
+ * SQLite notices damage to its trees but not to its values, and not that the last page of a tree is gone: crc
+ * and rows are there for that. A lost row would let its id be given to another series. There is no unique
+ * index on the name: the catalog itself refuses two ids for one name, when it inserts and when it loads, and
+ * the index would more than double the file and the time of a flush. WAL with synchronous=FULL: one fsync a
+ * transaction, durable when COMMIT returns. */
+#include "base/bytes.h"
+#include "base/crc32c.h"
+#include "base/fs.h"
+#include "base/mem.h"
+#include "catalog/catalog_store.h"
+
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define APPLICATION_ID 0x43727443
+#define SCHEMA_VERSION 1
+#define BUSY_WAIT_MS   5000
+
+struct sqlite_store {
+    struct catalog_store base;
+    sqlite3 *db;
+    sqlite3_stmt *insert, *name_of;
+    char path[];
+};
+
+static struct sqlite_store *down(struct catalog_store *s)
+{
+    return container_of(s, struct sqlite_store, base);
+}
+
+static int status_of(int code)
+{
+    switch (code & 0xff) {
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+    case SQLITE_MISMATCH:
+    case SQLITE_SCHEMA:
+        return ERR_CORRUPT;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return ERR_LOCKED;
+    case SQLITE_FULL:
+        return ERR_NO_SPACE;
+    default:
+        return ERR_IO;
+    }
+}
+
+static int db_err(struct sqlite_store *s, const char *doing, struct err *err)
+{
+    int code = sqlite3_extended_errcode(s->db);
+    return err_set(err, status_of(code), "%s %s: %s (sqlite %d)", doing, s->path, sqlite3_errmsg(s->db),
+                   code);
+}
+
+static int exec(struct sqlite_store *s, const char *sql, const char *doing, struct err *err)
+{
+    return sqlite3_exec(s->db, sql, NULL, NULL, NULL) == SQLITE_OK ? OK : db_err(s, doing, err);
+}
+
+static int prepare(struct sqlite_store *s, const char *sql, sqlite3_stmt **out, struct err *err)
+{
+    if (sqlite3_prepare_v2(s->db, sql, -1, out, NULL) == SQLITE_OK)
+        return OK;
+    int rc = db_err(s, "open", err);
+    if ((sqlite3_errcode(s->db) & 0xff) != SQLITE_ERROR)
+        return rc;
+    /* The statement is right, so the tables are not those of this schema. */
+    return err_set(err, ERR_CORRUPT, "open %s: %s", s->path, sqlite3_errmsg(s->db));
+}
+
+/* A single number, such as a pragma's. */
+static int ask(struct sqlite_store *s, const char *sql, int64_t *out, struct err *err)
+{
+    sqlite3_stmt *st;
+    int rc = prepare(s, sql, &st, err);
+    if (rc < 0)
+        return rc;
+    int step = sqlite3_step(st);
+    if (step == SQLITE_ROW)
+        *out = sqlite3_column_int64(st, 0);
+    else
+        rc = step == SQLITE_DONE ? err_set(err, ERR_CORRUPT, "read %s: no answer to %s", s->path, sql)
+                                 : db_err(s, "read", err);
+    sqlite3_finalize(st);
+    return rc;
+}
+
+static uint32_t row_crc(uint32_t id, uint32_t step_ms, const void *name, size_t len)
+{
+    uint8_t head[8];
+    put_u32le(head, id);
+    put_u32le(head + 4, step_ms);
+    return crc32c(crc32c(0, head, sizeof head), name, len);
+}
+
+/* One row of the running statement: id, step_ms, name, crc. */
+static int pass_row(struct sqlite_store *s, sqlite3_stmt *st, catalog_row_fn fn, void *ctx, struct err *err)
+{
+    int64_t id = sqlite3_column_int64(st, 0), step = sqlite3_column_int64(st, 1);
+    const char *name = (const char *)sqlite3_column_text(st, 2);
+    int len = sqlite3_column_bytes(st, 2);
+    if (id < 1 || id > UINT32_MAX || step < 1 || step > UINT32_MAX || !name ||
+        sqlite3_column_int64(st, 3) != row_crc((uint32_t)id, (uint32_t)step, name, (size_t)len))
+        return err_set(err, ERR_CORRUPT, "read %s: the row of series %lld is damaged", s->path,
+                       (long long)id);
+    struct catalog_row row = {(uint32_t)id, (uint32_t)step, name, (uint32_t)len};
+    int rc = fn(ctx, &row);
+    if (rc < 0 && err && err->code == rc)
+        err_prefix(err, "read %s", s->path);
+    return rc;
+}
+
+static int sqlite_load(struct catalog_store *base, catalog_row_fn fn, void *ctx, struct err *err)
+{
+    struct sqlite_store *s = down(base);
+    int64_t want, got = 0;
+    int rc = ask(s, "SELECT rows FROM summary WHERE id = 1", &want, err);
+    if (rc < 0)
+        return rc;
+    sqlite3_stmt *st;
+    rc = prepare(s, "SELECT id, step_ms, name, crc FROM series ORDER BY id", &st, err);
+    if (rc < 0)
+        return rc;
+    int step;
+    while ((step = sqlite3_step(st)) == SQLITE_ROW && (rc = pass_row(s, st, fn, ctx, err)) == OK)
+        got++;
+    if (rc == OK && step != SQLITE_DONE)
+        rc = db_err(s, "read", err);
+    sqlite3_finalize(st);
+    if (rc == OK && got != want)
+        rc = err_set(err, ERR_CORRUPT, "read %s: %lld rows, but there should be %lld", s->path,
+                     (long long)got, (long long)want);
+    return rc;
+}
+
+/* A row with this id is there: with the same name that is fine. */
+static int check_same(struct sqlite_store *s, const struct catalog_row *row, struct err *err)
+{
+    sqlite3_bind_int64(s->name_of, 1, row->id);
+    int rc = OK;
+    if (sqlite3_step(s->name_of) != SQLITE_ROW) {
+        rc = db_err(s, "read", err);
+    } else {
+        const void *name = sqlite3_column_text(s->name_of, 0);
+        int len = sqlite3_column_bytes(s->name_of, 0);
+        if (!name || (uint32_t)len != row->name_len || memcmp(name, row->name, row->name_len) != 0)
+            rc = err_set(err, ERR_CORRUPT, "write %s: series %u has another name there", s->path, row->id);
+    }
+    sqlite3_reset(s->name_of);
+    return rc;
+}
+
+static int add_row(struct sqlite_store *s, const struct catalog_row *row, int64_t *added, struct err *err)
+{
+    sqlite3_bind_int64(s->insert, 1, row->id);
+    sqlite3_bind_int64(s->insert, 2, row->step_ms);
+    sqlite3_bind_text(s->insert, 3, row->name, (int)row->name_len, SQLITE_STATIC);
+    sqlite3_bind_int64(s->insert, 4, row_crc(row->id, row->step_ms, row->name, row->name_len));
+    int step = sqlite3_step(s->insert);
+    int changes = sqlite3_changes(s->db);
+    int rc = step == SQLITE_DONE ? OK : db_err(s, "write", err);
+    sqlite3_reset(s->insert);
+    sqlite3_clear_bindings(s->insert);
+    if (rc == OK && changes == 0)
+        return check_same(s, row, err);
+    *added += changes;
+    return rc;
+}
+
+static int add_all(struct sqlite_store *s, const struct catalog_row *rows, size_t n, struct err *err)
+{
+    int64_t added = 0;
+    for (size_t i = 0; i < n; i++) {
+        int rc = add_row(s, &rows[i], &added, err);
+        if (rc < 0)
+            return rc;
+    }
+    char sql[96];
+    snprintf(sql, sizeof sql, "UPDATE summary SET rows = rows + %lld WHERE id = 1", (long long)added);
+    return exec(s, sql, "write", err);
+}
+
+/* Runs COMMIT, or ROLLBACK if anything failed; the first error stays. */
+static int end_transaction(struct sqlite_store *s, int rc, struct err *err)
+{
+    if (rc == OK)
+        rc = exec(s, "COMMIT", "write", err);
+    if (rc < 0 && !sqlite3_get_autocommit(s->db))
+        sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+    return rc;
+}
+
+static int sqlite_add(struct catalog_store *base, const struct catalog_row *rows, size_t n, struct err *err)
+{
+    struct sqlite_store *s = down(base);
+    int rc = exec(s, "BEGIN IMMEDIATE", "write", err);
+    return rc < 0 ? rc : end_transaction(s, add_all(s, rows, n, err), err);
+}
+
+static void sqlite_free(struct catalog_store *base)
+{
+    struct sqlite_store *s = down(base);
+    sqlite3_finalize(s->insert);
+    sqlite3_finalize(s->name_of);
+    sqlite3_close(s->db);
+    free(s);
+}
+
+static int sync_parent(const char *path, struct err *err)
+{
+    const char *slash = strrchr(path, '/');
+    char *dir = slash ? xstrndup(path, slash == path ? 1 : (size_t)(slash - path)) : xstrdup(".");
+    int rc = fs_sync_dir(fs_posix(), dir, err);
+    free(dir);
+    return rc;
+}
+
+static int create_schema(struct sqlite_store *s, struct err *err)
+{
+    static const char sql[] =
+        "CREATE TABLE series(id INTEGER PRIMARY KEY, step_ms INTEGER NOT NULL, name TEXT NOT NULL,"
+        " crc INTEGER NOT NULL) STRICT;"
+        "CREATE TABLE summary(id INTEGER PRIMARY KEY CHECK (id = 1), rows INTEGER NOT NULL) STRICT;"
+        "INSERT INTO summary VALUES (1, 0)";
+    char pragmas[96];
+    snprintf(pragmas, sizeof pragmas, "PRAGMA application_id = %d; PRAGMA user_version = %d", APPLICATION_ID,
+             SCHEMA_VERSION);
+    int rc = exec(s, "BEGIN IMMEDIATE", "create", err);
+    if (rc < 0)
+        return rc;
+    rc = exec(s, sql, "create", err);
+    if (rc == OK)
+        rc = exec(s, pragmas, "create", err);
+    rc = end_transaction(s, rc, err);
+    return rc < 0 ? rc : sync_parent(s->path, err);
+}
+
+/* Ours and of this version, or empty and then made so. */
+static int check_schema(struct sqlite_store *s, struct err *err)
+{
+    int64_t app, version, tables;
+    int rc = ask(s, "PRAGMA application_id", &app, err);
+    if (rc == OK)
+        rc = ask(s, "PRAGMA user_version", &version, err);
+    if (rc == OK)
+        rc = ask(s, "SELECT count(*) FROM sqlite_master", &tables, err);
+    if (rc < 0)
+        return rc;
+    if (app == 0 && version == 0 && tables == 0)
+        return create_schema(s, err);
+    if (app != APPLICATION_ID)
+        return err_set(err, ERR_INVALID, "open %s: an SQLite file, but not a Carat catalog", s->path);
+    if (version > SCHEMA_VERSION)
+        return err_set(err, ERR_UNSUPPORTED,
+                       "open %s: written by a newer version of Carat (schema %lld, this one knows up to %d)",
+                       s->path, (long long)version, SCHEMA_VERSION);
+    if (version != SCHEMA_VERSION)
+        return err_set(err, ERR_CORRUPT, "open %s: there is no schema %lld", s->path, (long long)version);
+    return OK;
+}
+
+static int set_up(struct sqlite_store *s, struct err *err)
+{
+    sqlite3_extended_result_codes(s->db, 1);
+    sqlite3_busy_timeout(s->db, BUSY_WAIT_MS);
+    int rc = exec(s, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL", "open", err);
+    if (rc == OK)
+        rc = check_schema(s, err);
+    if (rc == OK)
+        rc =
+            prepare(s, "INSERT INTO series VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING", &s->insert, err);
+    if (rc == OK)
+        rc = prepare(s, "SELECT name FROM series WHERE id = ?", &s->name_of, err);
+    return rc;
+}
+
+int catalog_store_sqlite_open(const char *path, struct catalog_store **out, struct err *err)
+{
+    static const struct catalog_store_ops ops = {
+        .name = "sqlite",
+        .load = sqlite_load,
+        .add = sqlite_add,
+        .free = sqlite_free,
+    };
+    size_t n = strlen(path) + 1;
+    struct sqlite_store *s = xcalloc(1, sizeof *s + n);
+    s->base.ops = &ops;
+    memcpy(s->path, path, n);
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX;
+    int rc = sqlite3_open_v2(path, &s->db, flags, NULL) == SQLITE_OK ? OK : db_err(s, "open", err);
+    if (rc == OK)
+        rc = set_up(s, err);
+    if (rc < 0) {
+        sqlite_free(&s->base);
+        return rc;
+    }
+    *out = &s->base;
+    return OK;
+}

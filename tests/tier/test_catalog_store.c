@@ -1,0 +1,445 @@
+/* What every catalog store must do; run against each of them. */
+#include "base/mem.h"
+#include "catalog/catalog.h"
+#include "catalog/catalog_store.h"
+
+#include <setjmp.h>
+#include <sqlite3.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* A store under test. `reopen` closes it first; a store that keeps nothing returns itself. */
+struct subject {
+    bool on_disk;
+    char dir[64], path[96];
+    struct catalog_store *s;
+};
+
+static void open_subject(struct subject *x)
+{
+    struct err err = ERR_INIT;
+    if (!x->on_disk)
+        x->s = catalog_store_mem_new();
+    else if (catalog_store_sqlite_open(x->path, &x->s, &err) < 0)
+        fail_msg("%s", err.text);
+}
+
+static void close_subject(struct subject *x)
+{
+    x->s->ops->free(x->s);
+    x->s = NULL;
+}
+
+static void reopen(struct subject *x)
+{
+    if (!x->on_disk)
+        return;
+    close_subject(x);
+    open_subject(x);
+}
+
+static void make_dir(struct subject *x)
+{
+    strcpy(x->dir, "/tmp/test_catalog_store.XXXXXX");
+    assert_non_null(mkdtemp(x->dir));
+    snprintf(x->path, sizeof x->path, "%s/catalog.db", x->dir);
+}
+
+static void remove_dir(struct subject *x)
+{
+    const char *suffix[] = {"", "-wal", "-shm", "-journal"};
+    for (size_t i = 0; i < ARRAY_LEN(suffix); i++) {
+        char path[128];
+        snprintf(path, sizeof path, "%s%s", x->path, suffix[i]);
+        unlink(path);
+    }
+    rmdir(x->dir);
+}
+
+static int set_up_mem(void **state)
+{
+    struct subject *x = *state = xcalloc(1, sizeof *x);
+    open_subject(x);
+    return 0;
+}
+
+static int set_up_sqlite(void **state)
+{
+    struct subject *x = *state = xcalloc(1, sizeof *x);
+    x->on_disk = true;
+    make_dir(x);
+    open_subject(x);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct subject *x = *state;
+    if (x->s)
+        close_subject(x);
+    if (x->on_disk)
+        remove_dir(x);
+    free(x);
+    return 0;
+}
+
+static struct catalog_row row(uint32_t id, const char *name)
+{
+    return (struct catalog_row){id, 60000, name, (uint32_t)strlen(name)};
+}
+
+static int add(struct subject *x, const struct catalog_row *rows, size_t n)
+{
+    struct err err = ERR_INIT;
+    int rc = x->s->ops->add(x->s, rows, n, &err);
+    if (rc < 0)
+        assert_true(err.code == rc && err.text[0]);
+    return rc;
+}
+
+static int print_row(void *ctx, const struct catalog_row *r)
+{
+    buf_printf(ctx, "%u/%u/%.*s ", r->id, r->step_ms, (int)r->name_len, r->name);
+    return OK;
+}
+
+static void check_rows(struct subject *x, const char *want)
+{
+    struct buf b = BUF_INIT;
+    struct err err = ERR_INIT;
+    if (x->s->ops->load(x->s, print_row, &b, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_string_equal(buf_str(&b), want);
+    buf_release(&b);
+}
+
+static void starts_empty(void **state)
+{
+    check_rows(*state, "");
+    reopen(*state);
+    check_rows(*state, "");
+    assert_int_equal(add(*state, NULL, 0), OK);
+}
+
+static void rows_come_back_in_id_order(void **state)
+{
+    struct catalog_row rows[] = {row(7, "b.c"), row(3, "a;x=\xc3\xa9"), row(UINT32_MAX, "z")};
+    rows[1].step_ms = 86400000;
+    rows[2].name = "zz"; /* a name is not terminated */
+    assert_int_equal(add(*state, rows, 3), OK);
+    reopen(*state);
+    check_rows(*state, "3/86400000/a;x=\xc3\xa9 7/60000/b.c 4294967295/60000/z ");
+}
+
+static void rows_may_be_added_again(void **state)
+{
+    struct catalog_row rows[] = {row(1, "a"), row(2, "b"), row(1, "a")};
+    assert_int_equal(add(*state, rows, 3), OK);
+    assert_int_equal(add(*state, rows, 2), OK);
+    reopen(*state);
+    assert_int_equal(add(*state, rows, 1), OK);
+    check_rows(*state, "1/60000/a 2/60000/b ");
+}
+
+static void a_contradiction_adds_nothing(void **state)
+{
+    struct catalog_row first = row(5, "five"), more[] = {row(6, "six"), row(5, "fife"), row(7, "seven")};
+    assert_int_equal(add(*state, &first, 1), OK);
+    assert_int_equal(add(*state, more, 3), ERR_CORRUPT);
+    struct catalog_row twice[] = {row(8, "a"), row(8, "b")};
+    assert_int_equal(add(*state, twice, 2), ERR_CORRUPT);
+    check_rows(*state, "5/60000/five ");
+    reopen(*state);
+    check_rows(*state, "5/60000/five ");
+    assert_int_equal(add(*state, more, 1), OK); /* and the store still works */
+    check_rows(*state, "5/60000/five 6/60000/six ");
+}
+
+static int stop_at_two(void *ctx, const struct catalog_row *r)
+{
+    return ++*(int *)ctx == 2 ? -77 : OK;
+}
+
+static void load_stops_where_told(void **state)
+{
+    struct subject *x = *state;
+    struct catalog_row rows[] = {row(1, "a"), row(2, "b"), row(3, "c")};
+    struct err err = ERR_INIT;
+    int seen = 0;
+    assert_int_equal(add(x, rows, 3), OK);
+    assert_int_equal(x->s->ops->load(x->s, stop_at_two, &seen, &err), -77);
+    assert_int_equal(seen, 2);
+    check_rows(x, "1/60000/a 2/60000/b 3/60000/c ");
+}
+
+/* The model: a row by id, 0 if it is not there; the name follows from what `kind` says. */
+enum { IDS = 200 };
+struct model {
+    uint8_t kind[IDS + 1];
+};
+
+static void name_of(uint32_t id, unsigned kind, char out[40])
+{
+    snprintf(out, 40, "n%u.%0*u", kind, (int)(id % 20 + 1), id);
+}
+
+static int check_row(void *ctx, const struct catalog_row *r)
+{
+    struct model *m = ctx;
+    char want[40];
+    name_of(r->id, m->kind[r->id], want);
+    assert_true(strlen(want) == r->name_len && !memcmp(want, r->name, r->name_len));
+    m->kind[r->id] = 0;
+    return OK;
+}
+
+static void check_model(struct subject *x, struct model m)
+{
+    struct err err = ERR_INIT;
+    assert_int_equal(x->s->ops->load(x->s, check_row, &m, &err), OK);
+    for (int i = 0; i <= IDS; i++)
+        assert_int_equal(m.kind[i], 0);
+}
+
+static void random_step(struct subject *x, struct model *m)
+{
+    struct model next = *m;
+    struct catalog_row rows[8];
+    char names[8][40];
+    size_t n = (size_t)rand() % 8;
+    bool bad = false;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t id = (uint32_t)rand() % IDS + 1;
+        unsigned kind = rand() % 10 == 0 ? 2 : 1;
+        bad |= next.kind[id] && next.kind[id] != kind;
+        next.kind[id] = next.kind[id] ? next.kind[id] : (uint8_t)kind;
+        name_of(id, kind, names[i]);
+        rows[i] = row(id, names[i]);
+    }
+    assert_int_equal(add(x, rows, n), bad ? ERR_CORRUPT : OK);
+    if (!bad)
+        *m = next;
+}
+
+static void random_operations_agree_with_a_model(void **state)
+{
+    unsigned seed = (unsigned)time(NULL);
+    print_message("# seed %u\n", seed);
+    srand(seed);
+    struct model m = {{0}};
+    for (int i = 0; i < 150; i++) {
+        random_step(*state, &m);
+        if (rand() % 10 == 0)
+            reopen(*state);
+        if (rand() % 5 == 0)
+            check_model(*state, m);
+    }
+    check_model(*state, m);
+}
+
+static void a_catalog_comes_back_as_it_was(void **state)
+{
+    struct subject *x = *state;
+    if (!x->on_disk)
+        return;
+    struct catalog *c;
+    struct err err = ERR_INIT;
+    assert_int_equal(catalog_open(&(struct catalog_options){.store = x->s}, &c, &err), OK);
+    assert_int_equal(catalog_define(c, 9, 10000, "a.b.c", 5, &err), OK);
+    assert_int_equal(catalog_flush(c, &err), OK);
+    assert_int_equal(catalog_define(c, 10, 10000, "lost", 4, &err), OK); /* not flushed */
+    catalog_free(c);
+    open_subject(x);
+    assert_int_equal(catalog_open(&(struct catalog_options){.store = x->s}, &c, &err), OK);
+    assert_int_equal(catalog_count(c), 1);
+    assert_int_equal(catalog_max_id(c), 9);
+    struct catalog_entry e = catalog_lookup(c, "a.b.c", 5);
+    assert_true(e.id == 9 && e.step_ms == 10000 && !e.define);
+    catalog_free(c);
+    x->s = NULL;
+}
+
+/* SQLite only from here on. */
+
+static void sql(struct subject *x, const char *text)
+{
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(x->path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, text, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+/* Opens and loads; the status, and the text in err. */
+static int try_load(struct subject *x, struct buf *rows, struct err *err)
+{
+    int rc = catalog_store_sqlite_open(x->path, &x->s, err);
+    if (rc < 0)
+        return rc;
+    rc = x->s->ops->load(x->s, print_row, rows, err);
+    close_subject(x);
+    return rc;
+}
+
+static void check_refused(struct subject *x, int want, const char *words)
+{
+    struct err err = ERR_INIT;
+    struct buf rows = BUF_INIT;
+    int rc = try_load(x, &rows, &err);
+    buf_release(&rows);
+    if (rc != want || !strstr(err.text, x->path) || !strstr(err.text, words))
+        fail_msg("want %d '%s', got %d '%s'", want, words, rc, err.text);
+}
+
+static void other_files_and_versions_are_refused(void **state)
+{
+    struct subject *x = *state;
+    struct catalog_row r = row(1, "a");
+    assert_int_equal(add(x, &r, 1), OK);
+    close_subject(x);
+    sql(x, "PRAGMA user_version = 2");
+    check_refused(x, ERR_UNSUPPORTED, "newer version of Carat");
+    sql(x, "PRAGMA user_version = 0");
+    check_refused(x, ERR_CORRUPT, "schema");
+    sql(x, "PRAGMA user_version = 1; PRAGMA application_id = 0");
+    check_refused(x, ERR_INVALID, "not a Carat catalog");
+    sql(x, "PRAGMA application_id = 0x43727443");
+    open_subject(x);
+    check_rows(x, "1/60000/a ");
+    close_subject(x);
+    FILE *f = fopen(x->path, "wb");
+    for (int i = 0; i < 1000; i++)
+        fputs("not a database. ", f);
+    fclose(f);
+    check_refused(x, ERR_CORRUPT, "not a database");
+    struct err err = ERR_INIT;
+    assert_int_equal(catalog_store_sqlite_open("/nonexistent/x.db", &x->s, &err), ERR_IO);
+    assert_non_null(strstr(err.text, "/nonexistent/x.db"));
+    x->s = NULL;
+}
+
+static void wrong_values_are_noticed(void **state)
+{
+    struct subject *x = *state;
+    struct catalog_row rows[] = {row(1, "a"), row(2, "b"), row(3, "c")};
+    assert_int_equal(add(x, rows, 3), OK);
+    close_subject(x);
+    sql(x, "UPDATE series SET name = 'bb' WHERE id = 2");
+    check_refused(x, ERR_CORRUPT, "series 2 is damaged");
+    sql(x, "UPDATE series SET name = 'b', step_ms = 10000 WHERE id = 2");
+    check_refused(x, ERR_CORRUPT, "series 2 is damaged");
+    sql(x, "DELETE FROM series WHERE id = 2");
+    check_refused(x, ERR_CORRUPT, "2 rows, but there should be 3");
+    sql(x, "DROP TABLE series");
+    check_refused(x, ERR_CORRUPT, "series");
+}
+
+static void two_ids_for_one_name_are_noticed(void **state)
+{
+    struct subject *x = *state;
+    struct catalog_row rows[] = {row(1, "a"), row(2, "a")};
+    assert_int_equal(add(x, rows, 2), OK); /* the catalog never does that */
+    struct catalog *c;
+    struct err err = ERR_INIT;
+    assert_int_equal(catalog_open(&(struct catalog_options){.store = x->s}, &c, &err), ERR_CORRUPT);
+    x->s = NULL; /* taken over all the same */
+    assert_non_null(strstr(err.text, x->path));
+    assert_non_null(strstr(err.text, "known as 1"));
+}
+
+static struct buf read_all(const char *path)
+{
+    struct buf b = BUF_INIT;
+    FILE *f = fopen(path, "rb");
+    assert_non_null(f);
+    for (size_t n = 1; n;) {
+        n = fread(buf_reserve(&b, 65536), 1, 65536, f);
+        b.len += n;
+    }
+    fclose(f);
+    return b;
+}
+
+static void write_all(const char *path, const struct buf *b)
+{
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(b->data, 1, b->len, f), b->len);
+    fclose(f);
+}
+
+/* Whatever byte changes: the rows are the right ones, or there is an error. Never other rows. */
+static void damage_never_changes_what_is_loaded(void **state)
+{
+    struct subject *x = *state;
+    unsigned seed = (unsigned)time(NULL);
+    print_message("# seed %u\n", seed);
+    srand(seed);
+    for (uint32_t i = 1; i <= 300; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "servers.host-%u.cpu.user", i);
+        struct catalog_row r = row(i, name);
+        assert_int_equal(add(x, &r, 1), OK);
+    }
+    close_subject(x); /* the last one to close folds the WAL into the file */
+    struct buf whole = read_all(x->path), want = BUF_INIT, got = BUF_INIT;
+    struct err err = ERR_INIT;
+    assert_int_equal(try_load(x, &want, &err), OK);
+    int refused = 0;
+    for (int i = 0; i < 400; i++) {
+        size_t at = (size_t)rand() % (i % 4 ? whole.len : 512);
+        uint8_t old = whole.data[at];
+        whole.data[at] ^= (uint8_t)(rand() % 255 + 1);
+        write_all(x->path, &whole);
+        buf_clear(&got);
+        int rc = try_load(x, &got, &err);
+        if (rc < 0)
+            refused++;
+        else if (got.len != want.len || memcmp(got.data, want.data, got.len) != 0)
+            fail_msg("byte %zu: other rows", at);
+        whole.data[at] = old;
+        remove_dir(x);
+        assert_int_equal(mkdir(x->dir, 0700), 0);
+    }
+    assert_true(refused > 10);
+    for (size_t n = whole.len; n > 512; n -= 512) { /* truncation */
+        whole.len = n - 512;
+        write_all(x->path, &whole);
+        buf_clear(&got);
+        assert_int_equal(try_load(x, &got, &err), ERR_CORRUPT);
+        assert_non_null(strstr(err.text, x->path));
+    }
+    buf_release(&whole);
+    buf_release(&want);
+    buf_release(&got);
+}
+
+#define BOTH(fn)                                                                                             \
+    cmocka_unit_test_setup_teardown(fn, set_up_mem, tear_down),                                              \
+        cmocka_unit_test_setup_teardown(fn, set_up_sqlite, tear_down)
+#define DISK(fn) cmocka_unit_test_setup_teardown(fn, set_up_sqlite, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        BOTH(starts_empty),
+        BOTH(rows_come_back_in_id_order),
+        BOTH(rows_may_be_added_again),
+        BOTH(a_contradiction_adds_nothing),
+        BOTH(load_stops_where_told),
+        BOTH(random_operations_agree_with_a_model),
+        BOTH(a_catalog_comes_back_as_it_was),
+        DISK(other_files_and_versions_are_refused),
+        DISK(wrong_values_are_noticed),
+        DISK(two_ids_for_one_name_are_noticed),
+        DISK(damage_never_changes_what_is_loaded),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
