@@ -1,8 +1,17 @@
+/* For implementers of the warm tier. The wrappers in warm.c check what callers pass, count and
+ * time; a backend stores and finds. */
 #ifndef CARAT_WARM_WARM_IMPL_H
 #define CARAT_WARM_WARM_IMPL_H
 
+#include "base/log.h"
+#include "base/metrics.h"
 #include "warm/warm.h"
 
+#include <stdatomic.h>
+#include <stdbool.h>
+
+/* Windows given to put and expire are non-negative and aligned to the span of a valid step;
+ * from_window_ms and until_window_ms are clamped to that grid, from < until. */
 struct warm_ops {
     const char *name;
     int (*put)(struct warm *, const struct part *, size_t n, const struct part_key *remove, size_t nremove,
@@ -11,11 +20,38 @@ struct warm_ops {
                 int64_t until_window_ms, warm_part_fn, void *ctx, struct err *);
     int (*expire)(struct warm *, uint32_t step_ms, int64_t before_ms, struct err *);
     int (*sync)(struct warm *, struct err *);
-    void (*get_stats)(struct warm *, struct warm_stats *);
+    void (*get_stats)(struct warm *, struct warm_stats *); /* fills what it knows over the counts here */
     void (*free)(struct warm *);
 };
+
+/* Registered metrics, all NULL without a registry. */
+struct warm_metrics {
+    struct metrics *registry;
+    struct counter *puts, *put_bytes, *read_parts, *corrupt_parts;
+    struct histogram *put_seconds, *sync_seconds, *read_seconds;
+};
+
 struct warm {
     const struct warm_ops *ops;
+    struct warm_metrics metrics;
+    struct log_limit corrupt_log;
+    _Atomic bool failed; /* a sync failed: nothing is written any more */
+    _Atomic uint64_t puts, removes, reads, read_parts, corrupt_parts;
 };
+
+/* `m` may be NULL; it must outlive the tier. */
+void warm_init(struct warm *w, const struct warm_ops *ops, struct metrics *m);
+/* Takes the tier's gauges out of the registry; a backend calls it in free. */
+void warm_clear(struct warm *w);
+
+/* Checks stored bytes (model/part.h) and hands them to fn, whose result is returned. Damage is counted,
+ * logged at a limited rate and written to *damage if it is the first; then the result is 0. */
+int warm_deliver(struct warm *w, const struct part_key *key, const uint8_t *bytes, size_t n, warm_part_fn fn,
+                 void *ctx, struct err *damage);
+/* Damage that is not one part's: a block of the store, a key that is none. */
+void warm_damaged(struct warm *w, struct err *damage, const char *text);
+
+/* Of two stored values of one key, whether `b`, put later, takes the place of `a`: see warm_put. */
+bool warm_replaces(const struct part_key *key, const uint8_t *a, size_t na, const uint8_t *b, size_t nb);
 
 #endif
