@@ -394,11 +394,13 @@ static void set_sizes(rocksdb_options_t *o, const struct warm_rocksdb_options *f
     rocksdb_options_set_bottommost_compression(o, rocksdb_zstd_compression);
 }
 
+/* RocksDB's own log gets nothing but the options at open: where RocksDB is built with assertions (Debian's
+ * is), a write to its log after one that failed aborts the process, so a full disk would. What it has to say
+ * of errors comes with their status, and is logged here. */
 static void set_logging(rocksdb_options_t *o)
 {
-    rocksdb_options_set_info_log_level(o, 2); /* warnings */
+    rocksdb_options_set_info_log_level(o, 4); /* fatal */
     rocksdb_options_set_keep_log_file_num(o, 2);
-    rocksdb_options_set_max_log_file_size(o, 1 << 20);
     rocksdb_options_set_max_manifest_file_size(o, 16 << 20);
     rocksdb_options_set_stats_dump_period_sec(o, 0);
     rocksdb_options_set_stats_persist_period_sec(o, 0);

@@ -871,6 +871,23 @@ static void a_full_disk_is_told_and_final(void **state)
     check_read(e, 1, 0, 2 * SPAN, "1:1..2");
 }
 
+static void a_disk_full_at_open_is_told(void **state)
+{
+    struct env *e = *state;
+    static const unsigned sizes[] = {0, 20, 100, 1000, 6000, 20000};
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        char what[64];
+        snprintf(what, sizeof what, "full-at-open:%u", sizes[i]);
+        int rc = child_status(start_child(e, what, NULL));
+        if (rc != 0 && rc != -ERR_IO && rc != -ERR_NO_SPACE)
+            fail_msg("with %u bytes the open ended as %d", sizes[i], rc);
+    }
+    e->warm = rocks_open(e);
+    put(e, 1, 1, 1, 2);
+    reopen(e);
+    check_read(e, 1, 0, 2 * SPAN, "1:1..2");
+}
+
 static void a_background_fault_is_told(void **state)
 {
     struct env *e = *state;
@@ -880,6 +897,12 @@ static void a_background_fault_is_told(void **state)
 static int child_main(const char *what, const char *dir)
 {
     struct env e = {.backend = &backends[1]};
+    /* "full-at-open:N": no file may grow past N bytes from the start. */
+    if (!strncmp(what, "full-at-open:", 13)) {
+        struct rlimit few = {strtoul(what + 13, NULL, 10), RLIM_INFINITY};
+        signal(SIGXFSZ, SIG_IGN);
+        setrlimit(RLIMIT_FSIZE, &few);
+    }
     snprintf(e.dir, sizeof e.dir, "%s", dir);
     snprintf(e.db, sizeof e.db, "%s/warm", dir);
     struct warm_rocksdb_options o = {.dir = e.db, .create = true, .write_buffer_bytes = 64 << 10};
@@ -1045,6 +1068,12 @@ static const struct CMUnitTest conformance[] = {
     CONFORMANCE(random_operations_match_the_model),
 };
 
+/* Opens by itself. */
+#define ROCKSDB(f)                                                                                           \
+    {                                                                                                        \
+#f, f, make_dir, teardown, (void *)&backends[1]                                                      \
+    }
+
 static int run_conformance(const struct backend *b)
 {
     struct CMUnitTest tests[ARRAY_LEN(conformance)];
@@ -1072,13 +1101,14 @@ int main(int argc, char **argv)
         {"faults_come_when_told", faults_come_when_told, setup, teardown, (void *)&backends[2]},
         {"a_failed_sync_is_final", a_failed_sync_is_final, setup, teardown, (void *)&backends[2]},
         cmocka_unit_test(keys_round_trip_in_order),
-        cmocka_unit_test_setup_teardown(kill_keeps_what_was_synced_and_no_half_batch, make_dir, teardown),
-        cmocka_unit_test_setup_teardown(a_full_disk_is_told_and_final, make_dir, teardown),
-        cmocka_unit_test_setup_teardown(a_background_fault_is_told, make_dir, teardown),
-        cmocka_unit_test_setup_teardown(a_second_opener_is_told, make_dir, teardown),
-        cmocka_unit_test_setup_teardown(only_its_own_format_is_opened, make_dir, teardown),
-        cmocka_unit_test_setup_teardown(a_damaged_table_is_told_and_the_rest_served, make_dir, teardown),
-        cmocka_unit_test_setup_teardown(a_window_without_a_key_is_refused, make_dir, teardown),
+        ROCKSDB(kill_keeps_what_was_synced_and_no_half_batch),
+        ROCKSDB(a_full_disk_is_told_and_final),
+        ROCKSDB(a_disk_full_at_open_is_told),
+        ROCKSDB(a_background_fault_is_told),
+        ROCKSDB(a_second_opener_is_told),
+        ROCKSDB(only_its_own_format_is_opened),
+        ROCKSDB(a_damaged_table_is_told_and_the_rest_served),
+        ROCKSDB(a_window_without_a_key_is_refused),
     };
     return failed + cmocka_run_group_tests(others, NULL, NULL);
 }
