@@ -24,7 +24,7 @@
 
 /* Request line and headers of one connection, and libmicrohttpd's own books. A 16 KiB address leaves room
  * for the usual headers. Over it: 414 or 431. */
-#define CONNECTION_MEMORY (48u << 10)
+#define CONNECTION_MEMORY (24u << 10)
 /* How much of a body that is too large is read and thrown away, so that a client that does not wait for
  * "100 Continue" gets to see its 413; after that the connection is closed. */
 #define SWALLOW_BYTES (64u << 20)
