@@ -21,6 +21,7 @@ static const struct codec_ops *const formats[CODEC_FORMATS_MAX] = {
     [CODEC_CONSTANT] = &codec_constant,
     [CODEC_SCALED] = &codec_scaled,
     [CODEC_DICTIONARY] = &codec_dictionary,
+    [CODEC_FRACTION] = &codec_fraction,
 };
 
 /* m values, on the stack when they are a window's. */
@@ -63,7 +64,7 @@ static bool body_is_right(const struct codec_ops *f, const uint8_t *body, size_t
 {
     struct values back;
     double *got = values_init(&back, m);
-    bool right = f->decode(body, size, m, got) == 0 && memcmp(got, value, (size_t)m * sizeof *got) == 0;
+    bool right = f->decode(body, size, m, got) == 0 && (!m || !memcmp(got, value, (size_t)m * sizeof *got));
     values_release(&back);
     return right;
 }
@@ -92,7 +93,8 @@ static enum codec_format try_format(enum codec_format id, enum codec_format best
     if ((best != CODEC_INVALID && size >= end - start) ||
         !body_is_right(formats[id], out->data + end, size, value, m))
         return best;
-    memmove(out->data + start, out->data + end, size);
+    if (size)
+        memmove(out->data + start, out->data + end, size);
     out->len = start + size;
     return id;
 }
@@ -103,18 +105,22 @@ static bool larger_than(size_t size, uint32_t m, unsigned bits)
     return size * 8 > (size_t)m * bits;
 }
 #define CONSTANT_BYTES_GOOD 4 /* no scaled block is smaller */
-#define TRY_DICTIONARY_BITS 6
+#define TRY_DICTIONARY_BITS 3
+#define TRY_FRACTION_BITS   40
 #define TRY_XOR_BITS        40
 
 enum codec_format codec_plain_encode(const double *value, uint32_t m, struct buf *out)
 {
     if (m == 0)
         return CODEC_RAW;
+    buf_reserve(out, 8); /* a body of no bytes has an address too */
     size_t start = out->len;
     enum codec_format best = try_format(CODEC_CONSTANT, CODEC_INVALID, start, value, m, out);
     if (best == CODEC_CONSTANT && out->len - start <= CONSTANT_BYTES_GOOD)
         return best;
     best = try_format(CODEC_SCALED, best, start, value, m, out);
+    if (best == CODEC_INVALID || larger_than(out->len - start, m, TRY_FRACTION_BITS))
+        best = try_format(CODEC_FRACTION, best, start, value, m, out);
     if (best == CODEC_INVALID || larger_than(out->len - start, m, TRY_XOR_BITS))
         best = try_format(CODEC_XOR, best, start, value, m, out);
     if (best == CODEC_INVALID || out->len - start > (size_t)m * 8)
@@ -129,6 +135,7 @@ int codec_plain_decode(unsigned format, const uint8_t *body, size_t size, uint32
     case CODEC_XOR:
     case CODEC_CONSTANT:
     case CODEC_SCALED:
+    case CODEC_FRACTION:
         return formats[format]->decode(body, size, m, value);
     default:
         return -1;
@@ -216,7 +223,13 @@ int codec_decode(const uint8_t *data, size_t size, uint32_t n, uint64_t *present
                : OK;
 }
 
+const struct codec_ops *codec_format_ops(unsigned format)
+{
+    return format < CODEC_FORMATS_MAX ? formats[format] : NULL;
+}
+
 const char *codec_format_name(unsigned format)
 {
-    return format < CODEC_FORMATS_MAX && formats[format] ? formats[format]->name : NULL;
+    const struct codec_ops *f = codec_format_ops(format);
+    return f ? f->name : NULL;
 }

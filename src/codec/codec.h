@@ -20,6 +20,7 @@ enum codec_format {
     CODEC_CONSTANT = 3,   /* one value */
     CODEC_SCALED = 4,     /* whole numbers of a unit, or their differences */
     CODEC_DICTIONARY = 5, /* few distinct values */
+    CODEC_FRACTION = 6,   /* quotients of two small numbers */
     CODEC_FORMATS_MAX = 32
 };
 

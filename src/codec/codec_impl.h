@@ -27,9 +27,13 @@ extern const struct codec_ops codec_xor;
 extern const struct codec_ops codec_constant;
 extern const struct codec_ops codec_scaled;
 extern const struct codec_ops codec_dictionary;
+extern const struct codec_ops codec_fraction;
 
-/* For formats made of others: the smallest plain format (raw, xor, constant, scaled) for m values, and back.
- * Returns the id; -1 if the id is not a plain one or the bytes are malformed. */
+/* NULL for an unknown id. */
+const struct codec_ops *codec_format_ops(unsigned format);
+
+/* For formats made of others: the smallest plain format (raw, xor, constant, scaled, fraction) for m values,
+ * and back. Returns the id; -1 if the id is not a plain one or the bytes are malformed. */
 enum codec_format codec_plain_encode(const double *value, uint32_t m, struct buf *out);
 int codec_plain_decode(unsigned format, const uint8_t *body, size_t size, uint32_t m, double *value);
 

@@ -2,9 +2,7 @@
  *
  *   u8      distinct values - 1
  *   u8      id of the format of the values (a plain one), varint its size, its bytes
- *   u8      width (6 bits) | HAS_PATCHES
- *   zigzag  base
- *   [patches], offsets of m codes (intpack.h); a code is a place in the list of values
+ *   run     of m codes (intpack_put()); a code is a place in the list of values
  *
  * The more frequent a value, the smaller its code, so that rare values can be patches. */
 #include "base/bytes.h"
@@ -14,12 +12,13 @@
 #include <assert.h>
 #include <string.h>
 
-#define DISTINCT_MAX 256
-#define TABLE_SLOTS  1024
-#define WIDTH_MASK   0x3f
-#define HAS_PATCHES  0x40
-#define HEADER_MAX   (1 + VARINT_MAX)
-#define NO_VALUE     UINT16_MAX
+#define DISTINCT_MAX      256
+#define TABLE_SLOTS       1024
+#define TABLE_SLOTS_SMALL 64
+/* If this many of the first values differ, it will not pay: give up early. */
+#define LOOK          32
+#define LOOK_DISTINCT 24
+#define NO_VALUE      UINT16_MAX
 
 _Static_assert(TABLE_SLOTS >= 4 * DISTINCT_MAX, "probes stay short");
 
@@ -34,15 +33,16 @@ struct distinct {
 
 static bool distinct_find(struct distinct *d, const double *value, uint32_t m, uint32_t limit)
 {
-    memset(d->slot, 0xff, sizeof d->slot);
+    uint32_t slots = m <= TABLE_SLOTS_SMALL / 2 ? TABLE_SLOTS_SMALL : TABLE_SLOTS;
+    memset(d->slot, 0xff, slots * sizeof *d->slot);
     d->n = 0;
     for (uint32_t i = 0; i < m; i++) {
         uint64_t bits = f64_bits(value[i]);
-        uint32_t at = (uint32_t)((bits * 0x9e3779b97f4a7c15ull) >> 54);
+        uint32_t at = (uint32_t)((bits * 0x9e3779b97f4a7c15ull) >> 32) % slots;
         while (d->slot[at] != NO_VALUE && f64_bits(d->value[d->slot[at]]) != bits)
-            at = (at + 1) % TABLE_SLOTS;
+            at = (at + 1) % slots;
         if (d->slot[at] == NO_VALUE) {
-            if (d->n == limit)
+            if (d->n == limit || (i < LOOK && d->n == LOOK_DISTINCT))
                 return false;
             d->slot[at] = (uint16_t)d->n;
             d->count[d->n] = 0;
@@ -53,7 +53,6 @@ static bool distinct_find(struct distinct *d, const double *value, uint32_t m, u
     }
     return true;
 }
-_Static_assert(TABLE_SLOTS == 1 << (64 - 54), "the hash picks a slot");
 
 /* Lists the values by falling count (a counting sort) and maps places to codes. */
 static void rank(const struct distinct *d, double *sorted, uint16_t *code)
@@ -67,18 +66,6 @@ static void rank(const struct distinct *d, double *sorted, uint16_t *code)
         code[i] = start[INTPACK_MAX - d->count[i]]++;
         sorted[code[i]] = d->value[i];
     }
-}
-
-static void put_codes(const int64_t *code, uint32_t m, struct buf *out)
-{
-    struct packing p;
-    packing_choose(code, m, intpack_centre(code, m), &p);
-    uint8_t *start = buf_reserve(out, HEADER_MAX), *to = start;
-    *to++ = (uint8_t)(p.width | (p.patches ? HAS_PATCHES : 0));
-    to += put_varint(to, zigzag((int64_t)p.base));
-    out->len += (size_t)(to - start);
-    packing_put_patches(&p, code, m, out);
-    packing_put_offsets(&p, code, m, out);
 }
 
 static bool dictionary_encode(const double *value, uint32_t m, struct buf *out)
@@ -100,7 +87,7 @@ static bool dictionary_encode(const double *value, uint32_t m, struct buf *out)
     buf_append(out, head, 2 + put_varint(head + 2, list.len));
     buf_append(out, list.data, list.len);
     buf_release(&list);
-    put_codes(codes, m, out);
+    intpack_put(codes, m, out);
     if (out->len - start <= (size_t)m * 8)
         return true;
     out->len = start;
@@ -124,23 +111,14 @@ static int dictionary_decode(const uint8_t *body, size_t size, uint32_t m, doubl
 {
     struct span s = {body, body + size};
     double list[DISTINCT_MAX];
-    uint64_t code[INTPACK_MAX], base, too_large = 0;
-    struct patches patches;
+    uint64_t code[INTPACK_MAX], too_large = 0;
     uint32_t n;
-    patches.n = 0;
-    if (m == 0 || m > INTPACK_MAX || get_list(&s, list, &n) < 0 || s.p == s.end)
+    if (m == 0 || m > INTPACK_MAX || get_list(&s, list, &n) < 0)
         return -1;
-    unsigned head = *s.p++, width = head & WIDTH_MASK;
-    if (head & ~(WIDTH_MASK | HAS_PATCHES) || get_varint(&s.p, s.end, &base) < 0)
+    if (intpack_get(&s, m, code) < 0 || s.p != s.end)
         return -1;
-    if (head & HAS_PATCHES && (width > INTPACK_WIDTH_MAX || patches_get(&s, width, m, &patches) < 0))
-        return -1;
-    if (intpack_get_offsets(&s, width, m, &patches, code) < 0)
-        return -1;
-    for (uint32_t i = 0; i < m; i++) {
-        code[i] += (uint64_t)unzigzag(base);
+    for (uint32_t i = 0; i < m; i++)
         too_large |= code[i] >= n;
-    }
     for (uint32_t i = 0; i < m && !too_large; i++)
         value[i] = list[code[i]];
     return too_large ? -1 : 0;

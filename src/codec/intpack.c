@@ -255,17 +255,17 @@ static uint32_t loadable(size_t size, unsigned width, uint32_t n)
 int intpack_get_offsets(struct span *s, unsigned width, uint32_t n, const struct patches *patches,
                         uint64_t *v)
 {
-    size_t size = (size_t)(s->end - s->p), bits = (size_t)n * width;
-    if (width > INTPACK_WIDTH_MAX || size != (bits + 7) / 8)
+    size_t bits = (size_t)n * width, size = (bits + 7) / 8;
+    if (width > INTPACK_WIDTH_MAX || size > (size_t)(s->end - s->p))
         return -1;
-    if (bits % 8 && s->end[-1] >> (bits % 8))
+    if (bits % 8 && s->p[size - 1] >> (bits % 8))
         return -1;
     if (!width) {
         memset(v, 0, n * sizeof *v);
     } else {
         uint64_t mask = bits_mask(width);
         const uint8_t *p = s->p;
-        uint32_t safe = loadable(size, width, n);
+        uint32_t safe = loadable((size_t)(s->end - p), width, n);
         for (uint32_t i = 0, at = 0; i < safe; i++, at += width)
             v[i] = get_u64le(p + at / 8) >> (at % 8) & mask;
         struct bits_in tail = {.data = p, .size = size, .at = (size_t)safe * width};
@@ -274,6 +274,37 @@ int intpack_get_offsets(struct span *s, unsigned width, uint32_t n, const struct
     }
     for (uint32_t i = 0; i < patches->n; i++)
         v[patches->at[i]] += patches->add[i];
-    s->p = s->end;
+    s->p += size;
+    return 0;
+}
+
+void intpack_put(const int64_t *v, uint32_t n, struct buf *out)
+{
+    struct packing p;
+    packing_choose(v, n, intpack_centre(v, n), &p);
+    uint8_t *start = buf_reserve(out, 1 + VARINT_MAX), *to = start;
+    *to++ = (uint8_t)(p.width | (p.patches ? INTPACK_HAS_PATCHES : 0));
+    to += put_varint(to, zigzag((int64_t)p.base));
+    out->len += (size_t)(to - start);
+    packing_put_patches(&p, v, n, out);
+    packing_put_offsets(&p, v, n, out);
+}
+
+int intpack_get(struct span *s, uint32_t n, uint64_t *v)
+{
+    uint64_t base;
+    struct patches patches;
+    patches.n = 0;
+    if (s->p == s->end || *s->p & ~(INTPACK_WIDTH_MASK | INTPACK_HAS_PATCHES))
+        return -1;
+    unsigned head = *s->p++, width = head & INTPACK_WIDTH_MASK;
+    if (width > INTPACK_WIDTH_MAX || get_varint(&s->p, s->end, &base) < 0)
+        return -1;
+    if (head & INTPACK_HAS_PATCHES && patches_get(s, width, n, &patches) < 0)
+        return -1;
+    if (intpack_get_offsets(s, width, n, &patches, v) < 0)
+        return -1;
+    for (uint32_t i = 0; i < n; i++)
+        v[i] += (uint64_t)unzigzag(base);
     return 0;
 }

@@ -46,9 +46,16 @@ struct patches {
     uint64_t add[INTPACK_MAX]; /* the patch << width */
 };
 int patches_get(struct span *s, unsigned width, uint32_t n, struct patches *out);
-/* The offsets are the rest of `s`, exactly. Writes n offsets with their patches, without the base. */
+/* Writes n offsets with their patches, without the base. */
 int intpack_get_offsets(struct span *s, unsigned width, uint32_t n, const struct patches *patches,
                         uint64_t *v);
+
+/* A run whole, where nothing is shared with a format's header: u8 width (6 bits) | HAS_PATCHES, zigzag base,
+ * [patches], offsets. */
+#define INTPACK_WIDTH_MASK  0x3f
+#define INTPACK_HAS_PATCHES 0x40
+void intpack_put(const int64_t *v, uint32_t n, struct buf *out);
+int intpack_get(struct span *s, uint32_t n, uint64_t *v);
 
 /* Positions below n, ascending, one bit each in INTPACK_WORDS words: varint count (1..n), then ceil(n / 8)
  * bytes of bitmap if count * 8 >= n, else count varints of positions skipped before each. */

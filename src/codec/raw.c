@@ -14,7 +14,8 @@ static int raw_decode(const uint8_t *body, size_t size, uint32_t m, double *valu
 {
     if (size != (size_t)m * 8)
         return -1;
-    memcpy(value, body, size);
+    if (m)
+        memcpy(value, body, size);
     return 0;
 }
 

@@ -1,20 +1,19 @@
 /* CODEC_SCALED: whole numbers of a unit (unit.h), as they are or as first or second differences, in
- * fixed width with patches (intpack.h); ulp corrections and exceptions make it bit-exact.
+ * fixed width with patches (intpack.h), made bit-exact by fixes (fixes.h).
  *
  *   u8       unit (6 bits) | mode << 6
  *   u8       width (6 bits, 0..56) | HAS_PATCHES | HAS_EXTRAS
- *   [u8      HAS_FACTOR | ulp width (0..3) << 1 | HAS_EXCEPTIONS      if HAS_EXTRAS; not zero]
+ *   [u8      HAS_FACTOR | fixes_head()                                if HAS_EXTRAS; not zero]
  *   [varint  factor >= 2; varint origin < factor                      if HAS_FACTOR]
  *   zigzag   first                                                    if mode >= 1
  *   zigzag   first difference                                         if mode = 2
  *   zigzag   base
  *   [patches                                                          if HAS_PATCHES]
- *   [positions; the corrections there, ulp width bits each            if ulp width > 0]
- *   [positions; the values there, 8 bytes each                        if HAS_EXCEPTIONS]
+ *   [fixes                                                            if fixes_head() says so]
  *   offsets  of m - mode integers s
  *
  * y = s; or y[0] = first, y[i] = y[i-1] + s[i-1]; or the same once more. k = origin + factor * y.
- * x = k / unit, its bit pattern + correction. */
+ * x = k / unit. */
 #include "codec/bits.h"
 #include "codec/codec_impl.h"
 #include "codec/intpack.h"
@@ -25,22 +24,18 @@
 
 enum mode { MODE_PLAIN, MODE_DELTA, MODE_DELTA2, MODES };
 
-#define UNIT_MASK      0x3f
-#define MODE_SHIFT     6
-#define WIDTH_MASK     0x3f
-#define HAS_PATCHES    0x40
-#define HAS_EXTRAS     0x80
-#define HAS_FACTOR     0x01
-#define ULP_SHIFT      1
-#define ULP_MASK       0x03
-#define HAS_EXCEPTIONS 0x08
-#define EXTRAS_KNOWN   0x0f
+#define UNIT_MASK    0x3f
+#define MODE_SHIFT   6
+#define WIDTH_MASK   0x3f
+#define HAS_PATCHES  0x40
+#define HAS_EXTRAS   0x80
+#define HAS_FACTOR   0x01
+#define EXTRAS_KNOWN (HAS_FACTOR | FIXES_HEAD_MASK)
 
 #define HEADER_MAX (3 + 5 * VARINT_MAX)
 
 _Static_assert(UNITS_MAX - 1 == UNIT_MASK && INTPACK_WIDTH_MAX <= WIDTH_MASK, "both have 6 bits");
-_Static_assert(INTPACK_MAX == UNIT_VALUES, "one limit on the values of a scaled block");
-_Static_assert(2 * UNIT_ULPS_MAX == 1 << ULP_MASK, "ulp corrections but 0 fill the largest ulp width");
+_Static_assert((HAS_FACTOR & FIXES_HEAD_MASK) == 0, "the extras share a byte");
 
 /* The integers of a block in each mode, and the packing of the best. */
 struct plan {
@@ -133,23 +128,10 @@ static void choose_mode(struct plan *p, uint32_t m)
         packing_choose(p->stream[p->mode], m - p->mode, centre, &p->packing);
 }
 
-static unsigned ulp_width(const struct measured *x, uint32_t m)
-{
-    uint64_t widest = 0;
-    if (!x->corrections)
-        return 0;
-    for (uint32_t i = 0; i < m; i++)
-        if (x->corrected[i / 64] >> (i % 64) & 1)
-            widest |= zigzag(x->ulps[i]) - 1;
-    unsigned width = bits_length(widest);
-    return width ? width : 1;
-}
-
-static void put_header(const struct plan *p, const struct measured *x, unsigned ulps, struct buf *out)
+static void put_header(const struct plan *p, const struct measured *x, uint32_t m, struct buf *out)
 {
     uint8_t *start = buf_reserve(out, HEADER_MAX), *to = start;
-    unsigned extras =
-        (p->factor > 1 ? HAS_FACTOR : 0) | ulps << ULP_SHIFT | (x->exceptions ? HAS_EXCEPTIONS : 0);
+    unsigned extras = (p->factor > 1 ? HAS_FACTOR : 0) | fixes_head(&x->fixes, m);
     *to++ = (uint8_t)(x->unit | (unsigned)p->mode << MODE_SHIFT);
     *to++ = (uint8_t)(p->packing.width | (p->packing.patches ? HAS_PATCHES : 0) | (extras ? HAS_EXTRAS : 0));
     if (extras)
@@ -166,44 +148,21 @@ static void put_header(const struct plan *p, const struct measured *x, unsigned 
     out->len += (size_t)(to - start);
 }
 
-static void put_corrections(const struct measured *x, uint32_t m, unsigned width, struct buf *out)
-{
-    positions_put(x->corrected, m, out);
-    uint8_t *start = buf_reserve(out, ((size_t)x->corrections * width + 7) / 8 + 8);
-    struct bits_out b = {.p = start};
-    for (uint32_t i = 0; i < m; i++)
-        if (x->corrected[i / 64] >> (i % 64) & 1)
-            bits_put(&b, zigzag(x->ulps[i]) - 1, width);
-    out->len += (size_t)(bits_finish(&b) - start);
-}
-
-static void put_exceptions(const struct measured *x, const double *value, uint32_t m, struct buf *out)
-{
-    positions_put(x->except, m, out);
-    for (uint32_t i = 0; i < m; i++)
-        if (x->except[i / 64] >> (i % 64) & 1)
-            buf_append(out, &value[i], 8);
-}
-
 static bool scaled_encode_in(unsigned unit, const double *value, uint32_t m, struct buf *out)
 {
     struct measured x;
     struct plan p;
     size_t start = out->len;
     unit_measure(unit, value, m, &x);
-    if (x.exceptions > m / 2)
+    if (x.fixes.exceptions > m / 2)
         return false;
     take_factor(&p, &x, m);
     choose_mode(&p, m);
     if (p.packing.size == SIZE_MAX)
         return false;
-    unsigned ulps = ulp_width(&x, m);
-    put_header(&p, &x, ulps, out);
+    put_header(&p, &x, m, out);
     packing_put_patches(&p.packing, p.stream[p.mode], m - p.mode, out);
-    if (ulps)
-        put_corrections(&x, m, ulps, out);
-    if (x.exceptions)
-        put_exceptions(&x, value, m, out);
+    fixes_put(&x.fixes, value, m, out);
     packing_put_offsets(&p.packing, p.stream[p.mode], m - p.mode, out);
     if (out->len - start <= (size_t)m * 8)
         return true;
@@ -221,8 +180,8 @@ static bool scaled_encode(const double *value, uint32_t m, struct buf *out)
 }
 
 struct header {
-    unsigned unit, mode, width, ulps;
-    bool patches, exceptions;
+    unsigned unit, mode, width, fixes;
+    bool patches;
     uint64_t factor, origin, first, first_delta, base;
 };
 
@@ -248,8 +207,7 @@ static int get_header(struct span *s, uint32_t m, struct header *h)
                          .mode = a >> MODE_SHIFT,
                          .width = b & WIDTH_MASK,
                          .patches = b & HAS_PATCHES,
-                         .ulps = extras >> ULP_SHIFT & ULP_MASK,
-                         .exceptions = extras & HAS_EXCEPTIONS,
+                         .fixes = extras,
                          .factor = 1};
     if (!unit_known(h->unit) || h->mode >= MODES || h->mode >= m || h->width > INTPACK_WIDTH_MAX)
         return -1;
@@ -261,42 +219,6 @@ static int get_header(struct span *s, uint32_t m, struct header *h)
     if (h->mode >= MODE_DELTA2 && get_zigzag(s, &h->first_delta) < 0)
         return -1;
     return get_zigzag(s, &h->base);
-}
-
-/* What replaces or corrects single values, read before the offsets and applied after them. */
-struct fixes {
-    uint32_t corrections, exceptions;
-    uint16_t corrected[UNIT_VALUES], except[UNIT_VALUES];
-    int8_t ulps[UNIT_VALUES];
-    const uint8_t *values; /* of the exceptions */
-};
-
-static int get_corrections(struct span *s, uint32_t m, unsigned width, struct fixes *f)
-{
-    f->corrections = 0;
-    if (!width)
-        return 0;
-    if (positions_get(s, m, f->corrected, &f->corrections) < 0)
-        return -1;
-    struct bits_in b = {.data = s->p, .size = ((size_t)f->corrections * width + 7) / 8};
-    if (b.size > (size_t)(s->end - s->p))
-        return -1;
-    for (uint32_t i = 0; i < f->corrections; i++)
-        f->ulps[i] = (int8_t)unzigzag(bits_get(&b, width) + 1);
-    s->p += b.size;
-    return bits_ended(&b) ? 0 : -1;
-}
-
-static int get_exceptions(struct span *s, uint32_t m, bool any, struct fixes *f)
-{
-    f->exceptions = 0;
-    if (!any)
-        return 0;
-    if (positions_get(s, m, f->except, &f->exceptions) < 0 || (size_t)(s->end - s->p) / 8 < f->exceptions)
-        return -1;
-    f->values = s->p;
-    s->p += (size_t)f->exceptions * 8;
-    return 0;
 }
 
 /* Turns offsets, which start at k + mode, into k, in place. */
@@ -330,7 +252,7 @@ static int scaled_decode(const uint8_t *body, size_t size, uint32_t m, double *v
 {
     struct span s = {body, body + size};
     struct header h;
-    struct fixes f;
+    struct fixes_read f;
     struct patches patches;
     uint64_t k[UNIT_VALUES];
     patches.n = 0;
@@ -338,18 +260,13 @@ static int scaled_decode(const uint8_t *body, size_t size, uint32_t m, double *v
         return -1;
     if (h.patches && patches_get(&s, h.width, m - h.mode, &patches) < 0)
         return -1;
-    if (get_corrections(&s, m, h.ulps, &f) < 0 || get_exceptions(&s, m, h.exceptions, &f) < 0)
+    if (fixes_get(&s, m, h.fixes, &f) < 0)
         return -1;
-    if (intpack_get_offsets(&s, h.width, m - h.mode, &patches, k + h.mode) < 0)
+    if (intpack_get_offsets(&s, h.width, m - h.mode, &patches, k + h.mode) < 0 || s.p != s.end)
         return -1;
     integrate(&h, m, k);
     unit_restore(h.unit, k, m, value);
-    for (uint32_t i = 0; i < f.corrections; i++) {
-        double *v = &value[f.corrected[i]];
-        *v = bits_f64(f64_bits(*v) + (uint64_t)(int64_t)f.ulps[i]);
-    }
-    for (uint32_t i = 0; i < f.exceptions; i++)
-        value[f.except[i]] = get_f64le(f.values + (size_t)i * 8);
+    fixes_apply(&f, value);
     return 0;
 }
 

@@ -22,8 +22,10 @@ static const uint8_t trial[] = {0,  1, 13, 2,  14, 3, 22, 19, 15, 4,  20, 16, 5,
 _Static_assert(ARRAY_LEN(trial) == ARRAY_LEN(denominators), "every unit is tried");
 
 #define SAMPLES 8
-/* Beyond it nearly any double is within UNIT_ULPS_MAX of a multiple, and nothing would be won. */
-#define K_MAX 0x1p48
+/* Beyond it nearly any double is within FIXES_ULPS_MAX of a multiple, and nothing would be won. A few values
+ * alone prove less: one of 2^12 doubles is a multiple with k around 2^38. */
+#define K_MAX     0x1p48
+#define K_MAX_FEW 0x1p38
 /* x + ROUNDER, if |x| < 2^51, has the nearest integer to x in its low bits: plain IEEE, and it vectorises. */
 #define ROUNDER 0x1.8p52
 
@@ -52,14 +54,14 @@ static uint32_t pick_samples(const double *x, uint32_t m, double *sample)
     return picked;
 }
 
-static bool is_multiple(double x, double den)
+static bool is_multiple(double x, double den, double k_max)
 {
     double t = x * den, k = (t + ROUNDER) - ROUNDER;
     /* Reject nearly all without the division: a right k leaves t within some ulps of it. */
-    if (!(fabs(t - k) <= fabs(k) * 0x1p-49) || !(fabs(k) < K_MAX))
+    if (!(fabs(t - k) <= fabs(k) * 0x1p-49) || !(fabs(k) < k_max))
         return false;
-    uint64_t ulps = f64_bits(x) - f64_bits(k / den) + UNIT_ULPS_MAX;
-    return ulps <= 2 * UNIT_ULPS_MAX;
+    uint64_t ulps = f64_bits(x) - f64_bits(k / den) + FIXES_ULPS_MAX;
+    return ulps <= 2 * FIXES_ULPS_MAX;
 }
 
 static bool is_whole(double x)
@@ -71,11 +73,12 @@ unsigned unit_guess(const double *x, uint32_t m)
 {
     double sample[SAMPLES];
     uint32_t n = pick_samples(x, m, sample), enough = n < 4 ? n : n - 1;
+    double k_max = n < 4 ? K_MAX_FEW : K_MAX;
     for (unsigned t = 0; t < ARRAY_LEN(trial); t++) {
         double den = denominators[trial[t]];
         uint32_t good = 0;
         for (uint32_t i = 0; i < n; i++) {
-            good += t == 0 ? is_whole(sample[i]) : is_multiple(sample[i], den);
+            good += t == 0 ? is_whole(sample[i]) : is_multiple(sample[i], den, k_max);
             if (i + 1 - good > n - enough)
                 break;
         }
@@ -123,22 +126,14 @@ static void sort_out(struct measured *out, const uint64_t *ulps, uint32_t m)
     int64_t good = 0;
     bool any_good = false;
     for (uint32_t i = 0; i < m; i++) {
-        if (ulps[i] + UNIT_ULPS_MAX > 2 * UNIT_ULPS_MAX) {
-            out->except[i / 64] |= 1ull << (i % 64);
-            out->exceptions++;
+        if (!fixes_add(&out->fixes, i, ulps[i])) {
             out->k[i] = good;
             continue;
         }
-        if (!any_good)
-            for (uint32_t before = 0; before < i; before++)
-                out->k[before] = out->k[i];
+        for (uint32_t before = 0; before < i && !any_good; before++)
+            out->k[before] = out->k[i];
         any_good = true;
         good = out->k[i];
-        out->ulps[i] = (int8_t)ulps[i];
-        if (ulps[i]) {
-            out->corrected[i / 64] |= 1ull << (i % 64);
-            out->corrections++;
-        }
     }
 }
 
@@ -147,9 +142,7 @@ void unit_measure(unsigned unit, const double *x, uint32_t m, struct measured *o
     uint64_t ulps[UNIT_VALUES], any = 0;
     assert(m <= UNIT_VALUES && unit_known(unit));
     out->unit = unit;
-    out->corrections = out->exceptions = 0;
-    memset(out->corrected, 0, sizeof out->corrected);
-    memset(out->except, 0, sizeof out->except);
+    fixes_init(&out->fixes);
     if (unit == UNIT_BITS) {
         measure_bits(x, m, out);
         return;

@@ -6,6 +6,8 @@
 #ifndef CARAT_CODEC_UNIT_H
 #define CARAT_CODEC_UNIT_H
 
+#include "codec/fixes.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -14,16 +16,13 @@
 #define UNIT_BITS  63 /* k = the bit pattern, mapped so that its order is that of the doubles */
 #define UNITS_MAX  64
 
-#define UNIT_ULPS_MAX 4 /* corrections are -4..4 */
-#define UNIT_VALUES   512
+#define UNIT_VALUES INTPACK_MAX
 
-/* m values in a unit. What does not fit the unit is an exception: k repeats its neighbour's there. */
+/* m values in a unit. At exceptions k repeats its neighbour. */
 struct measured {
     unsigned unit;
     int64_t k[UNIT_VALUES];
-    int8_t ulps[UNIT_VALUES];
-    uint64_t corrected[UNIT_VALUES / 64], except[UNIT_VALUES / 64]; /* positions */
-    uint32_t corrections, exceptions;
+    struct fixes fixes;
 };
 
 bool unit_known(unsigned unit);
