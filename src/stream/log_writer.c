@@ -145,7 +145,6 @@ static int commit(struct log_lane *l, struct log_chunk *first, struct log_chunk 
 /* Everyone who waits is told; nothing that is not durable is kept. */
 static void give_up_waiting(struct log_lane *l, int status)
 {
-    tell(l, UINT64_MAX, status);
     pthread_mutex_lock(&l->mu);
     struct log_waiters rest = l->waiters;
     l->waiters = (struct log_waiters){NULL, 0, 0};
@@ -153,6 +152,7 @@ static void give_up_waiting(struct log_lane *l, int status)
     l->buffered_bytes = 0;
     pthread_cond_broadcast(&l->space);
     pthread_mutex_unlock(&l->mu);
+    tell(l, UINT64_MAX, status);
     free(l->taken.v);
     l->taken = rest;
     l->told = 0;

@@ -40,7 +40,7 @@ struct sim_fs {
     pthread_mutex_t mu;
     uint64_t rng, capacity, ops, cut_at;
     unsigned fail_in[SIM_FAULTS];
-    bool off;
+    bool off, killed;
     uint64_t boots;
     struct name *seen, *platter;
     struct change *changes, **changes_end;
@@ -697,6 +697,14 @@ void sim_fs_cut(struct sim_fs *s)
     pthread_mutex_unlock(&s->mu);
 }
 
+void sim_fs_kill(struct sim_fs *s)
+{
+    pthread_mutex_lock(&s->mu);
+    s->killed = !s->off;
+    s->off = true;
+    pthread_mutex_unlock(&s->mu);
+}
+
 bool sim_fs_is_off(struct sim_fs *s)
 {
     pthread_mutex_lock(&s->mu);
@@ -708,8 +716,9 @@ bool sim_fs_is_off(struct sim_fs *s)
 void sim_fs_power_on(struct sim_fs *s)
 {
     pthread_mutex_lock(&s->mu);
-    cut(s);
-    s->off = false;
+    if (!s->killed)
+        cut(s);
+    s->off = s->killed = false;
     s->cut_at = 0;
     s->boots++;
     memset(s->fail_in, 0, sizeof s->fail_in);

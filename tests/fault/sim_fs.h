@@ -39,8 +39,10 @@ void sim_fs_fail(struct sim_fs *s, enum sim_fault kind, unsigned n);
 void sim_fs_cut_after(struct sim_fs *s, uint64_t n);
 /* The power goes now. */
 void sim_fs_cut(struct sim_fs *s);
+/* The process dies, the machine does not: everything fails as after a cut, but nothing is forgotten. */
+void sim_fs_kill(struct sim_fs *s);
 bool sim_fs_is_off(struct sim_fs *s);
-/* Only what the platter holds is left; open handles stay dead. */
+/* After a cut only what the platter holds is left; open handles stay dead. */
 void sim_fs_power_on(struct sim_fs *s);
 /* Flips bits of a byte, on the platter and in what is seen. False if there is no such byte. */
 bool sim_fs_flip(struct sim_fs *s, const char *path, uint64_t off, uint8_t bits);
