@@ -202,7 +202,7 @@ void graphite_reject(struct graphite_parser *g, const char *line, size_t len, en
     e->reason = reason;
     size_t n = len < GRAPHITE_EXCERPT_BYTES ? len : GRAPHITE_EXCERPT_BYTES;
     for (size_t i = 0; i < n; i++)
-        e->excerpt[i] = line[i] >= 0x20 && line[i] < 0x7f ? line[i] : '?';
+        e->excerpt[i] = line[i] >= 0x20 && line[i] < 0x7f && line[i] != '"' ? line[i] : '?';
     e->excerpt[n] = '\0';
 }
 

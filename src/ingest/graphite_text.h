@@ -21,7 +21,7 @@
 #define GRAPHITE_ERRORS_KEPT   4
 #define GRAPHITE_EXCERPT_BYTES 80
 
-/* The start of a refused line, other bytes than printable ASCII shown as '?'. */
+/* The start of a refused line, quotes and bytes that are not printable ASCII shown as '?'. */
 struct graphite_error {
     enum reject reason;
     char excerpt[GRAPHITE_EXCERPT_BYTES + 1];
