@@ -40,7 +40,7 @@ struct sim_fs {
     pthread_mutex_t mu;
     uint64_t rng, capacity, ops, cut_at;
     unsigned fail_in[SIM_FAULTS];
-    bool off, killed;
+    bool off, killed, cut_kills;
     uint64_t boots;
     struct name *seen, *platter;
     struct change *changes, **changes_end;
@@ -276,6 +276,10 @@ static void cut(struct sim_fs *s)
         return;
     s->off = true;
     s->cut_at = 0;
+    s->killed = s->cut_kills;
+    s->cut_kills = false;
+    if (s->killed)
+        return;
     /* Bytes first; a file reached by several names has nothing unsynced the second time. */
     for (struct name *n = s->seen; n; n = n->next)
         if (n->inode)
@@ -687,21 +691,23 @@ void sim_fs_cut_after(struct sim_fs *s, uint64_t n)
 {
     pthread_mutex_lock(&s->mu);
     s->cut_at = n ? s->ops + n : 0;
+    s->cut_kills = false;
+    pthread_mutex_unlock(&s->mu);
+}
+
+void sim_fs_kill_after(struct sim_fs *s, uint64_t n)
+{
+    sim_fs_cut_after(s, n);
+    pthread_mutex_lock(&s->mu);
+    s->cut_kills = true;
     pthread_mutex_unlock(&s->mu);
 }
 
 void sim_fs_cut(struct sim_fs *s)
 {
     pthread_mutex_lock(&s->mu);
+    s->cut_kills = false;
     cut(s);
-    pthread_mutex_unlock(&s->mu);
-}
-
-void sim_fs_kill(struct sim_fs *s)
-{
-    pthread_mutex_lock(&s->mu);
-    s->killed = !s->off;
-    s->off = true;
     pthread_mutex_unlock(&s->mu);
 }
 
@@ -716,10 +722,13 @@ bool sim_fs_is_off(struct sim_fs *s)
 void sim_fs_power_on(struct sim_fs *s)
 {
     pthread_mutex_lock(&s->mu);
-    if (!s->killed)
+    if (!s->off) {
+        s->cut_kills = false;
         cut(s);
+    }
     s->off = s->killed = false;
     s->cut_at = 0;
+    s->cut_kills = false;
     s->boots++;
     memset(s->fail_in, 0, sizeof s->fail_in);
     pthread_mutex_unlock(&s->mu);

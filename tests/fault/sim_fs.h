@@ -37,10 +37,10 @@ void sim_fs_fail(struct sim_fs *s, enum sim_fault kind, unsigned n);
 /* The power goes in the middle of the n-th changing operation (write, sync, name, size) from now; 0: never.
  */
 void sim_fs_cut_after(struct sim_fs *s, uint64_t n);
-/* The power goes now. */
+/* The process dies there instead: everything fails as after a cut, but nothing is forgotten. */
+void sim_fs_kill_after(struct sim_fs *s, uint64_t n);
+/* The power goes now, unless all is off already. */
 void sim_fs_cut(struct sim_fs *s);
-/* The process dies, the machine does not: everything fails as after a cut, but nothing is forgotten. */
-void sim_fs_kill(struct sim_fs *s);
 bool sim_fs_is_off(struct sim_fs *s);
 /* After a cut only what the platter holds is left; open handles stay dead. */
 void sim_fs_power_on(struct sim_fs *s);

@@ -233,10 +233,20 @@ static void recover(struct world *w)
     world_must_open(w);
 }
 
+/* Some operations from now the power goes or the process dies. */
+static void doom(struct world *w)
+{
+    uint64_t n = 1 + rnd(w) % 60;
+    if (rnd(w) % 2)
+        sim_fs_cut_after(w->disk, n);
+    else
+        sim_fs_kill_after(w->disk, n);
+}
+
 static void one_life(struct world *w)
 {
     uint32_t count = 20 + (uint32_t)(rnd(w) % 150);
-    sim_fs_cut_after(w->disk, 1 + rnd(w) % 60);
+    doom(w);
     for (uint32_t i = 0; i < count; i++) {
         int rc = offer(w, some_size(w));
         if (rc == ERR_FAILED || rc == ERR_LIMIT)
@@ -248,10 +258,7 @@ static void one_life(struct world *w)
     }
     if (rnd(w) % 2)
         wait_told(w);
-    if (rnd(w) % 2)
-        sim_fs_cut(w->disk);
-    else
-        sim_fs_kill(w->disk);
+    sim_fs_cut(w->disk);
     shut(w);
 }
 
@@ -493,7 +500,7 @@ static void checkpoints_survive_power_cuts_and_never_go_back(void **state)
         uint64_t sure = 0, tried = 0;
         world_must_open(w);
         for (int life = 0; life < 4; life++) {
-            sim_fs_cut_after(w->disk, 1 + rnd(w) % 60);
+            doom(w);
             for (int i = 0; i < 30; i++) {
                 if (offer(w, some_size(w)) != OK)
                     break;
@@ -515,6 +522,32 @@ static void checkpoints_survive_power_cuts_and_never_go_back(void **state)
     }
 }
 
+/* Whatever an open has found must be durable before it is used: the power may go right after. */
+static void what_an_open_found_stays_found(void **state)
+{
+    for (unsigned n = 1; n <= 8; n++)
+        for (uint64_t seed = 1; seed <= 8; seed++) {
+            struct world *w = world_new(seed * 3);
+            struct err err = ERR_INIT;
+            world_must_open(w);
+            assert_int_equal(offer(w, 100), OK);
+            wait_told(w);
+            sim_fs_kill_after(w->disk, n);
+            if (stream_checkpoint(w->s, 0, w->v[0].pos, &err) == OK)
+                sim_fs_cut(w->disk);
+            shut(w);
+            sim_fs_power_on(w->disk);
+            world_must_open(w);
+            uint64_t found = stream_checkpoint_get(w->s, 0);
+            sim_fs_cut(w->disk);
+            shut(w);
+            sim_fs_power_on(w->disk);
+            world_must_open(w);
+            assert_true(stream_checkpoint_get(w->s, 0) == found);
+            world_free(w);
+        }
+}
+
 int main(void)
 {
     log_set_level(LOG_ERROR + 1); /* every fault logs, by design */
@@ -527,6 +560,7 @@ int main(void)
         cmocka_unit_test(a_failing_read_is_told_and_can_be_repeated),
         cmocka_unit_test(rot_is_quarantined_and_costs_one_record),
         cmocka_unit_test(a_segment_without_header_is_skipped_and_told),
+        cmocka_unit_test(what_an_open_found_stays_found),
         cmocka_unit_test(checkpoints_survive_power_cuts_and_never_go_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
