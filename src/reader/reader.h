@@ -17,13 +17,14 @@ struct reader;
 struct reader_options {
     struct catalog *catalog; /* all borrowed */
     struct hot *hot;
-    struct warm *warm; /* may be NULL */
-    struct metrics *metrics;
+    struct warm *warm;       /* may be NULL */
+    struct metrics *metrics; /* may be NULL */
 };
 struct reader *reader_new(const struct reader_options *o);
 void reader_free(struct reader *r);
 
-/* What could not be read. An answer with `incomplete` set must say so to the user. */
+/* What could not be read. An answer with `incomplete` set must say so to the user. Begins as {0}; a read adds
+ * to it and never clears it, so that the reads behind one answer may share one. */
 struct read_report {
     bool incomplete;
     struct err why; /* the first reason */

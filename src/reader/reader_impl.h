@@ -1,0 +1,18 @@
+#ifndef CARAT_READER_READER_IMPL_H
+#define CARAT_READER_READER_IMPL_H
+
+#include "reader/reader.h"
+
+struct reader {
+    struct reader_options o;
+    /* NULL without a registry */
+    struct histogram *fetch_seconds;
+    struct counter *series, *points, *incomplete;
+};
+
+/* Notes that a tier or a block could not be read. */
+void report_add(struct read_report *report, const struct err *why);
+/* Counts an answer if this read made it incomplete. */
+void reader_count_incomplete(struct reader *r, bool before, const struct read_report *report);
+
+#endif
