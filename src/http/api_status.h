@@ -1,0 +1,21 @@
+/* What operators and their tools ask a server about itself (doc/http.md):
+ *   GET /healthz   200 {"status":"ok"} as long as the process answers at all
+ *   GET /readyz    200 {"status":"ready"}, or 503 {"status":"catching up","waiting_for":["...",...]}
+ *   GET /metrics   all metrics as Prometheus text, version 0.0.4
+ *   GET /version   200 {"version":"0.1.0"} */
+#ifndef CARAT_HTTP_API_STATUS_H
+#define CARAT_HTTP_API_STATUS_H
+
+#include "base/metrics.h"
+#include "http/http.h"
+#include "http/readiness.h"
+
+struct api_status {
+    struct metrics *metrics;
+    struct readiness readiness;
+};
+
+/* `a` is borrowed for the server's life. Before http_server_start. */
+void api_status_routes(const struct api_status *a, struct http_server *s);
+
+#endif
