@@ -4,7 +4,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdbool.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -37,7 +37,7 @@ static int split_address(const char *address, char *host, size_t size, const cha
     } else if (memchr(start, ':', (size_t)(end - start))) {
         return bad_address(address, err);
     }
-    if (end == start || (size_t)(end - start) >= size || strlen(colon + 1) > 5)
+    if (end == start || (size_t)(end - start) >= size || strlen(colon + 1) > 5 || atoi(colon + 1) > 65535)
         return bad_address(address, err);
     memcpy(host, start, (size_t)(end - start));
     host[end - start] = '\0';
