@@ -1,0 +1,73 @@
+/* The keys of carat.conf. Their order is that of --print-config. */
+#include "server/server.h"
+
+#include "base/mem.h"
+
+#define STRING(name, text, doc)                                                                              \
+    {                                                                                                        \
+        name, CONFIG_STRING, text, doc, false, 0, 0                                                          \
+    }
+#define PATH(name, text, doc)                                                                                \
+    {                                                                                                        \
+        name, CONFIG_PATH, text, doc, false, 0, 0                                                            \
+    }
+#define BOOL(name, text, doc)                                                                                \
+    {                                                                                                        \
+        name, CONFIG_BOOL, text, doc, false, 0, 0                                                            \
+    }
+#define SIZE(name, text, doc)                                                                                \
+    {                                                                                                        \
+        name, CONFIG_SIZE, text, doc, false, 0, 0                                                            \
+    }
+#define DURATION(name, text, doc)                                                                            \
+    {                                                                                                        \
+        name, CONFIG_DURATION, text, doc, false, 0, 0                                                        \
+    }
+#define INT(name, text, min, max, doc)                                                                       \
+    {                                                                                                        \
+        name, CONFIG_INT, text, doc, false, min, max                                                         \
+    }
+
+const struct config_key server_config_keys[] = {
+    PATH("data.dir", "./data", "Everything the server keeps is under this directory."),
+    STRING("log.level", "info", "Least level that is logged: debug, info, warn or error."),
+
+    STRING("http.listen", "127.0.0.1:8012", "Address and port of the HTTP APIs."),
+    INT("http.threads", "2", 1, 64, "Threads that serve HTTP."),
+    SIZE("http.max_body", "16M", "A larger request body is answered 413."),
+    INT("http.max_connections", "10000", 1, 1000000, "HTTP connections open at once."),
+
+    STRING("graphite.listen", "127.0.0.1:2003", "Address and port of the Graphite text door; empty: off."),
+    BOOL("graphite.udp", "true", "Take Graphite lines over UDP on the same port too."),
+    INT("graphite.threads", "2", 1, 64, "Threads that read Graphite connections."),
+    INT("graphite.max_connections", "20000", 1, 1000000, "Graphite connections open at once."),
+    SIZE("graphite.max_line", "16K", "A longer line is skipped and counted as rejected."),
+    DURATION("graphite.idle_timeout", "0s", "Close a connection that was silent for so long; 0s: never."),
+
+    DURATION("ingest.max_future", "1d", "Points further ahead of the clock than this are rejected."),
+
+    INT("stream.partitions", "1", 1, 64, "Ordered lanes of the stream, each with one writer."),
+    SIZE("stream.segment_size", "64M", "Size of a segment file."),
+    SIZE("stream.buffer", "32M", "Accepted and not yet on disk, per partition; senders wait beyond it."),
+    SIZE("stream.tail", "64M", "Newest durable records kept in memory for the writer, per partition."),
+    DURATION("stream.keep", "24h", "Records at least this young are kept for replay."),
+
+    DURATION("hot.flush_jitter", "10min", "Spread the move of full windows to warm over this time."),
+    DURATION("hot.flush_after", "2h", "Copy points that are older than this in hot to warm in any case."),
+
+    SIZE("warm.cache", "64M", "Block cache of the warm tier."),
+    DURATION("warm.flush_interval", "60s", "How often full windows are looked for and moved to warm."),
+
+    INT("catalog.max_series", "100000000", 1, 4000000000, "New series beyond this many are rejected."),
+
+    PATH("retention.schemas", "", "Graphite's storage-schemas.conf; empty: 60s:460d for every series."),
+
+    INT("query.max_series", "100000", 1, 2147483647, "Series one query may look up."),
+    INT("query.max_points", "50000000", 1, 2147483647, "Points one query may fetch."),
+    DURATION("query.timeout", "60s", "Time one query may take."),
+
+    BOOL("agent.enabled", "true", "Measure the machine the server runs on."),
+    STRING("agent.host_id", "", "Host id of those measurements; empty: the host name."),
+    DURATION("agent.interval", "60s", "Time between two measurements."),
+};
+const size_t server_config_keys_n = ARRAY_LEN(server_config_keys);
