@@ -133,6 +133,7 @@ int reader_latest(struct reader *r, uint32_t series, int64_t since_ms, int64_t *
     since_ms = since_ms < 0 ? 0 : since_ms;
     struct search s = {r, series, step, since_ms, window_start(since_ms, step), INT64_MAX, {0}, {0}, report};
     struct err why = ERR_INIT;
+    reader_note_catching_up(r, report);
     if (hot_read(r->o.hot, series, step, since_ms, INT64_MAX, hot_copies_add, &s.hot, &why) < 0)
         report_add(report, &why);
     hot_copies_sort(&s.hot);

@@ -37,6 +37,14 @@ void report_add(struct read_report *report, const struct err *why)
     report->incomplete = true;
 }
 
+/* Before anything is read: what becomes complete meanwhile does not make this read complete. */
+void reader_note_catching_up(struct reader *r, struct read_report *report)
+{
+    struct err why = ERR_INIT;
+    if (r->o.complete && r->o.complete(r->o.complete_ctx, &why) < 0)
+        report_add(report, &why);
+}
+
 void reader_count_incomplete(struct reader *r, bool before, const struct read_report *report)
 {
     if (r->incomplete && report->incomplete && !before)
@@ -116,6 +124,7 @@ int reader_fetch(struct reader *r, uint32_t series, int64_t from_ms, int64_t unt
     int rc = make_column(r, series, from_ms, until_ms, max_slots, column, err);
     if (rc < 0)
         return rc;
+    reader_note_catching_up(r, report);
     if (column->n)
         fill_column(r, column, report);
     reader_count_incomplete(r, before, report);

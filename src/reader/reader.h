@@ -19,6 +19,10 @@ struct reader_options {
     struct hot *hot;
     struct warm *warm;       /* may be NULL */
     struct metrics *metrics; /* may be NULL */
+    /* Not OK while hot is still being filled from the stream after a start: reads are then marked incomplete
+     * with *why. NULL: always complete. Cheap, any thread. */
+    int (*complete)(void *ctx, struct err *why);
+    void *complete_ctx;
 };
 struct reader *reader_new(const struct reader_options *o);
 void reader_free(struct reader *r);

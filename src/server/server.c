@@ -1,7 +1,119 @@
 #include "server/server.h"
 
-int server_run(const struct config *c, struct err *err)
+#include "base/log.h"
+#include "server/server_impl.h"
+
+#include "base/mem.h"
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#define STOP_MS 8000 /* of the 10 s a SIGTERM may take */
+
+static int load_retention(struct server *s, struct err *err)
 {
-    (void)c;
-    return err_set(err, ERR_UNSUPPORTED, "this build has no server yet");
+    const char *path = config_string(s->config, "retention.schemas");
+    struct retention_rules *rules;
+    if (*path) {
+        int rc = retention_load(path, &rules, err);
+        if (rc != OK)
+            return rc;
+    } else {
+        rules = retention_default();
+    }
+    struct retention_rules *old = atomic_exchange(&s->retention, rules);
+    if (old)
+        s->old_retention[s->nold_retention++] = old;
+    return OK;
+}
+
+/* SIGHUP. Bad rules leave the old ones in force. */
+static void reload(struct server *s)
+{
+    struct err err = ERR_INIT;
+    if (s->nold_retention == ARRAY_LEN(s->old_retention))
+        log_error("server", "retention not reloaded: too many reloads, restart the server", "%s", "");
+    else if (load_retention(s, &err) != OK)
+        log_error("server", "retention not reloaded, the old rules stay in force", "why=\"%s\"", err.text);
+    else
+        log_info("server", "retention reloaded", "path=%s", config_string(s->config, "retention.schemas"));
+}
+
+/* Every connection and every stored file needs one. */
+static void raise_file_limit(void)
+{
+    struct rlimit l;
+    if (getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur < l.rlim_max) {
+        l.rlim_cur = l.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &l) < 0)
+            log_warn("server", "cannot raise the limit of open files", "limit=%llu",
+                     (unsigned long long)l.rlim_cur);
+    }
+}
+
+/* Blocked in every thread, taken by sigwaitinfo in one: no handler ever runs. */
+static sigset_t block_signals(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    return set;
+}
+
+static void wait_for_stop(struct server *s, const sigset_t *set)
+{
+    for (;;) {
+        int sig = sigwaitinfo(set, NULL);
+        if (sig == SIGHUP)
+            reload(s);
+        else if (sig > 0) {
+            log_info("server", "stopping", "signal=%s", sig == SIGTERM ? "SIGTERM" : "SIGINT");
+            return;
+        }
+    }
+}
+
+static int open_all(struct server *s, struct err *err)
+{
+    int rc = data_dir_open(&s->dir, config_string(s->config, "data.dir"), err);
+    if (rc == OK)
+        rc = load_retention(s, err);
+    if (rc == OK)
+        rc = storage_open(s, err);
+    if (rc == OK)
+        rc = doors_open(s, err);
+    return rc;
+}
+
+static void close_all(struct server *s)
+{
+    int64_t deadline_ms = clock_wall_ms(s->clock) + STOP_MS;
+    doors_close(s);
+    if (s->stream)
+        stream_close(s->stream);
+    doors_free(s);
+    storage_close(s, deadline_ms);
+    retention_free(server_retention(s));
+    for (unsigned i = 0; i < s->nold_retention; i++)
+        retention_free(s->old_retention[i]);
+    data_dir_close(&s->dir);
+    metrics_free(s->metrics);
+}
+
+int server_run(const struct config *config, struct err *err)
+{
+    sigset_t set = block_signals();
+    raise_file_limit();
+    log_set_level((enum log_level)log_level_from(config_string(config, "log.level")));
+    struct server s = {
+        .config = config, .clock = clock_system(), .metrics = metrics_new(), .dir = {.lock_fd = -1}};
+    int rc = open_all(&s, err);
+    if (rc == OK)
+        wait_for_stop(&s, &set);
+    close_all(&s);
+    return rc;
 }

@@ -52,11 +52,17 @@ const struct config_key server_config_keys[] = {
     SIZE("stream.tail", "64M", "Newest durable records kept in memory for the writer, per partition."),
     DURATION("stream.keep", "24h", "Records at least this young are kept for replay."),
 
-    DURATION("hot.flush_jitter", "10min", "Spread the move of full windows to warm over this time."),
-    DURATION("hot.flush_after", "2h", "Copy points that are older than this in hot to warm in any case."),
+    DURATION("stream.checkpoint_interval", "60s",
+             "How often what warm holds is noted, so that the stream can be trimmed."),
+
+    SIZE("hot.max_size", "8G",
+         "Memory of open windows; beyond it all are moved to warm, at twice it the writer waits."),
+    DURATION("hot.flush_delay", "2min", "A window rests this long after its end before it is moved to warm."),
+    INT("hot.jitter", "100", 0, 1000, "Spread the moves over this share of a window's span, in thousandths."),
+    DURATION("hot.flush_round", "10s", "Least time between two looks at the same series."),
+    DURATION("hot.max_unflushed", "6h", "Windows with older data only in hot are moved though still open."),
 
     SIZE("warm.cache", "64M", "Block cache of the warm tier."),
-    DURATION("warm.flush_interval", "60s", "How often full windows are looked for and moved to warm."),
 
     INT("catalog.max_series", "100000000", 1, 4000000000, "New series beyond this many are rejected."),
 

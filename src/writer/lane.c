@@ -61,7 +61,7 @@ static void apply_record(struct lane *l, const struct stream_record *rec)
 static void lane_loop(struct lane *l, struct stream_reader *reader)
 {
     struct writer *w = l->writer;
-    for (;;) {
+    while (!atomic_load_explicit(&w->stopping, memory_order_relaxed)) {
         struct err err = ERR_INIT;
         struct stream_record rec;
         int rc = stream_reader_next(reader, &rec, READ_TIMEOUT_MS, &err);

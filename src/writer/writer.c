@@ -132,6 +132,7 @@ int writer_start(const struct writer_options *o, struct writer **out, struct err
     assert(o->lanes > 0 && o->lanes <= POSITIONS_MAX);
     struct writer *w = xcalloc(1, sizeof *w);
     w->o = *o;
+    w->o.state_path = xstrdup(o->state_path);
     pthread_mutex_init(&w->mtx, NULL);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
@@ -240,6 +241,7 @@ void writer_free(struct writer *w)
     for (unsigned i = 0; i < w->o.lanes; i++)
         free(w->lanes[i].points);
     free(w->lanes);
+    free((char *)w->o.state_path);
     pthread_cond_destroy(&w->wake);
     pthread_mutex_destroy(&w->mtx);
     free(w);

@@ -77,7 +77,8 @@ static int setup(void **state)
     e->mem = warm_mem_new(NULL);
     e->warm = warm_fault_new(e->mem);
     e->metrics = metrics_new();
-    e->reader = reader_new(&(struct reader_options){&e->catalog, &e->hot.base, e->warm, e->metrics});
+    e->reader = reader_new(&(struct reader_options){
+        .catalog = &e->catalog, .hot = &e->hot.base, .warm = e->warm, .metrics = e->metrics});
     *state = e;
     return 0;
 }
@@ -546,7 +547,7 @@ static void hot_alone_is_enough(void **state)
     struct err err = ERR_INIT;
     int64_t ts;
     double v;
-    struct reader *r = reader_new(&(struct reader_options){&e->catalog, &e->hot.base, NULL, NULL});
+    struct reader *r = reader_new(&(struct reader_options){.catalog = &e->catalog, .hot = &e->hot.base});
     hot_point(e, 2, 1, 1, 1, 21);
     assert_int_equal(reader_fetch(r, SERIES, 2 * SPAN, 3 * SPAN, 240, &c, &report, &err), OK);
     assert_true(value_at(&c, 2, 1) == 21);

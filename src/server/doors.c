@@ -1,0 +1,121 @@
+#include "server/server_impl.h"
+
+#include "base/log.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define HTTP_STOP_MS 2000
+
+static int64_t oldest_of(void *ctx, const char *name, size_t len, int64_t now_ms)
+{
+    return now_ms - retention_match(server_retention(ctx), name, len)->archives[0].keep_ms;
+}
+
+static void open_sink(struct server *s)
+{
+    struct sink_options o = {
+        .catalog = s->catalog,
+        .stream = s->stream,
+        .clock = s->clock,
+        .metrics = s->metrics,
+        .max_future_ms = config_duration_ms(s->config, "ingest.max_future"),
+        .oldest_ms = oldest_of,
+        .oldest_ctx = s,
+    };
+    s->sink = sink_new(&o);
+}
+
+static int open_graphite(struct server *s, struct err *err)
+{
+    const char *address = config_string(s->config, "graphite.listen");
+    if (!*address)
+        return OK;
+    struct graphite_listener_options o = {
+        .address = address,
+        .no_udp = !config_bool(s->config, "graphite.udp"),
+        .threads = (unsigned)config_int(s->config, "graphite.threads"),
+        .max_line_bytes = config_size_bytes(s->config, "graphite.max_line"),
+        .max_connections = (uint32_t)config_int(s->config, "graphite.max_connections"),
+        .idle_timeout_ms = config_duration_ms(s->config, "graphite.idle_timeout"),
+        .sink = s->sink,
+        .clock = s->clock,
+        .metrics = s->metrics,
+    };
+    return graphite_listener_start(&o, &s->graphite, err);
+}
+
+static size_t what_is_waited_for(void *ctx, struct readiness_wait *out, size_t max)
+{
+    struct server *s = ctx;
+    struct err why = ERR_INIT;
+    if (max == 0 || writer_caught_up(s->writer, &why))
+        return 0;
+    snprintf(out[0].text, sizeof out[0].text, "%.*s", (int)sizeof out[0].text - 1, why.text);
+    return 1;
+}
+
+static void add_routes(struct server *s)
+{
+    struct readiness ready = {what_is_waited_for, s};
+    s->api_status = (struct api_status){.metrics = s->metrics, .readiness = ready};
+    api_status_routes(&s->api_status, s->http);
+    struct api_mackerel_options mackerel = {
+        .sink = s->sink,
+        .catalog = s->catalog,
+        .reader = s->reader,
+        .clock = s->clock,
+        .readiness = ready,
+    };
+    s->api_mackerel = api_mackerel_new(&mackerel);
+    api_mackerel_routes(s->api_mackerel, s->http);
+}
+
+static int open_http(struct server *s, struct err *err)
+{
+    struct http_options o = {
+        .listen = config_string(s->config, "http.listen"),
+        .threads = (unsigned)config_int(s->config, "http.threads"),
+        .max_body_bytes = config_size_bytes(s->config, "http.max_body"),
+        .max_connections = (unsigned)config_int(s->config, "http.max_connections"),
+        .metrics = s->metrics,
+    };
+    int rc = http_server_new(&o, &s->http, err);
+    if (rc != OK)
+        return rc;
+    add_routes(s);
+    return http_server_start(s->http, err);
+}
+
+int doors_open(struct server *s, struct err *err)
+{
+    open_sink(s);
+    int rc = open_http(s, err);
+    if (rc == OK)
+        rc = open_graphite(s, err);
+    if (rc != OK)
+        return rc;
+    log_info("server", "serving", "http.listen=%s graphite.listen=%s data.dir=%s version=%s",
+             config_string(s->config, "http.listen"), config_string(s->config, "graphite.listen"),
+             s->dir.path, CARAT_VERSION);
+    return OK;
+}
+
+void doors_close(struct server *s)
+{
+    if (s->graphite)
+        graphite_listener_stop(s->graphite);
+    if (s->http)
+        http_server_stop(s->http, HTTP_STOP_MS);
+}
+
+void doors_free(struct server *s)
+{
+    if (s->api_mackerel)
+        api_mackerel_free(s->api_mackerel);
+    if (s->http)
+        http_server_free(s->http);
+    if (s->sink)
+        sink_free(s->sink);
+}

@@ -1,0 +1,66 @@
+/* The parts of a running server and who starts them. Only this folder names backends. */
+#ifndef CARAT_SERVER_SERVER_IMPL_H
+#define CARAT_SERVER_SERVER_IMPL_H
+
+#include "base/config.h"
+#include "base/metrics.h"
+#include "catalog/catalog.h"
+#include "hot/hot.h"
+#include "http/api_mackerel.h"
+#include "http/api_status.h"
+#include "http/http.h"
+#include "ingest/graphite_listener.h"
+#include "ingest/sink.h"
+#include "model/retention.h"
+#include "reader/reader.h"
+#include "server/data_dir.h"
+#include "stream/stream.h"
+#include "warm/warm.h"
+#include "writer/writer.h"
+
+#include <stdatomic.h>
+
+struct server {
+    const struct config *config;
+    struct clock *clock;
+    struct metrics *metrics;
+    struct data_dir dir;
+    /* The rules in force; older ones stay allocated until the end, since any thread may be using them. */
+    struct retention_rules *_Atomic retention;
+    struct retention_rules *old_retention[64];
+    unsigned nold_retention;
+    /* storage.c, in the order they are opened */
+    struct catalog *catalog;
+    struct stream *stream;
+    unsigned lanes;
+    struct hot *hot;
+    struct warm *warm;
+    struct writer *writer;
+    struct reader *reader;
+    /* doors.c */
+    struct sink *sink;
+    struct graphite_listener *graphite;
+    struct http_server *http;
+    struct api_mackerel *api_mackerel;
+    struct api_status api_status;
+};
+
+static inline struct retention_rules *server_retention(struct server *s)
+{
+    return atomic_load_explicit(&s->retention, memory_order_acquire);
+}
+
+/* storage.c: catalog, stream, tiers, writer, reader. What was opened before a failure stays for
+ * storage_close. */
+int storage_open(struct server *s, struct err *err) must_check;
+/* Applies and flushes what is left, as far as deadline_ms (wall clock) allows, and closes everything. */
+void storage_close(struct server *s, int64_t deadline_ms);
+
+/* doors.c: everything a client can reach. */
+int doors_open(struct server *s, struct err *err) must_check;
+/* No more requests; those under way are answered as far as a short time allows. */
+void doors_close(struct server *s);
+/* After stream_close: until then batches in flight refer to the sink. */
+void doors_free(struct server *s);
+
+#endif

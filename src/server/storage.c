@@ -1,0 +1,175 @@
+#include "server/server_impl.h"
+
+#include "base/log.h"
+#include "catalog/catalog_store.h"
+#include "hot/hot_mem.h"
+#include "stream/stream_log.h"
+#include "warm/warm_rocksdb.h"
+
+#include <sys/stat.h>
+
+static uint32_t step_of(void *ctx, const char *name, size_t len)
+{
+    return retention_match(server_retention(ctx), name, len)->archives[0].step_ms;
+}
+
+static int open_catalog(struct server *s, struct err *err)
+{
+    char path[PATH_MAX];
+    struct catalog_store *store;
+    mkdir(data_dir_path(&s->dir, "catalog", path), 0750);
+    int rc = catalog_store_sqlite_open(data_dir_path(&s->dir, "catalog/catalog.db", path), &store, err);
+    if (rc != OK)
+        return rc;
+    struct catalog_options o = {
+        .store = store,
+        .max_series = (uint32_t)config_int(s->config, "catalog.max_series"),
+        .step = step_of,
+        .step_ctx = s,
+        .metrics = s->metrics,
+    };
+    return catalog_open(&o, &s->catalog, err);
+}
+
+static int open_stream(struct server *s, struct err *err)
+{
+    char path[PATH_MAX];
+    struct stream_log_options o = {
+        .dir = data_dir_path(&s->dir, "stream", path),
+        .partitions = (unsigned)config_int(s->config, "stream.partitions"),
+        .segment_bytes = config_size_bytes(s->config, "stream.segment_size"),
+        .buffer_bytes = config_size_bytes(s->config, "stream.buffer"),
+        .tail_bytes = config_size_bytes(s->config, "stream.tail"),
+        .keep_ms = config_duration_ms(s->config, "stream.keep"),
+        .fs = fs_posix(),
+        .clock = s->clock,
+        .metrics = s->metrics,
+    };
+    int rc = stream_log_open(&o, &s->stream, err);
+    s->lanes = rc == OK ? stream_log_lanes(s->stream) : 0;
+    return rc;
+}
+
+static int open_warm(struct server *s, struct err *err)
+{
+    char path[PATH_MAX];
+    struct warm_rocksdb_options o = {
+        .dir = data_dir_path(&s->dir, "warm", path),
+        .cache_bytes = config_size_bytes(s->config, "warm.cache"),
+        .create = true,
+        .metrics = s->metrics,
+    };
+    return warm_rocksdb_open(&o, &s->warm, err);
+}
+
+static int start_writer(struct server *s, struct err *err)
+{
+    char path[PATH_MAX];
+    struct writer_options o = {
+        .catalog = s->catalog,
+        .stream = s->stream,
+        .lanes = s->lanes,
+        .hot = s->hot,
+        .warm = s->warm,
+        .clock = s->clock,
+        .metrics = s->metrics,
+        .fs = fs_posix(),
+        .state_path = data_dir_path(&s->dir, "writer.positions", path),
+        .flush_delay_ms = config_duration_ms(s->config, "hot.flush_delay"),
+        .jitter_permille = (uint32_t)config_int(s->config, "hot.jitter"),
+        .round_ms = config_duration_ms(s->config, "hot.flush_round"),
+        .max_unflushed_ms = config_duration_ms(s->config, "hot.max_unflushed"),
+        .checkpoint_ms = config_duration_ms(s->config, "stream.checkpoint_interval"),
+        .hot_max_bytes = config_size_bytes(s->config, "hot.max_size"),
+    };
+    return writer_start(&o, &s->writer, err);
+}
+
+static int reads_complete(void *ctx, struct err *why)
+{
+    struct server *s = ctx;
+    return writer_caught_up(s->writer, why) ? OK : ERR_BUSY;
+}
+
+static double hot_stat(void *ctx, uint64_t (*pick)(const struct hot_stats *))
+{
+    struct hot_stats st;
+    hot_get_stats(ctx, &st);
+    return (double)pick(&st);
+}
+
+static uint64_t pick_bytes(const struct hot_stats *st)
+{
+    return st->bytes;
+}
+static uint64_t pick_windows(const struct hot_stats *st)
+{
+    return st->windows;
+}
+static uint64_t pick_late(const struct hot_stats *st)
+{
+    return st->late_points;
+}
+static double hot_bytes(void *ctx)
+{
+    return hot_stat(ctx, pick_bytes);
+}
+static double hot_windows(void *ctx)
+{
+    return hot_stat(ctx, pick_windows);
+}
+static double hot_late(void *ctx)
+{
+    return hot_stat(ctx, pick_late);
+}
+static void register_gauges(struct server *s)
+{
+    metrics_gauge_fn(s->metrics, "carat_hot_bytes", NULL, "Memory of the hot tier.", "gauge", hot_bytes,
+                     s->hot);
+    metrics_gauge_fn(s->metrics, "carat_hot_windows", NULL, "Windows held in the hot tier.", "gauge",
+                     hot_windows, s->hot);
+    metrics_gauge_fn(s->metrics, "carat_points_late_total", NULL,
+                     "Points applied to an older window than the newest.", "counter", hot_late, s->hot);
+}
+
+int storage_open(struct server *s, struct err *err)
+{
+    int rc = open_catalog(s, err);
+    if (rc == OK)
+        rc = open_stream(s, err);
+    if (rc == OK)
+        rc = open_warm(s, err);
+    if (rc != OK)
+        return rc;
+    s->hot = hot_mem_new(s->lanes);
+    register_gauges(s);
+    rc = start_writer(s, err);
+    if (rc != OK)
+        return rc;
+    struct reader_options o = {
+        .catalog = s->catalog,
+        .hot = s->hot,
+        .warm = s->warm,
+        .metrics = s->metrics,
+        .complete = reads_complete,
+        .complete_ctx = s,
+    };
+    s->reader = reader_new(&o);
+    return OK;
+}
+
+void storage_close(struct server *s, int64_t deadline_ms)
+{
+    if (s->writer)
+        writer_stop(s->writer, deadline_ms);
+    if (s->reader)
+        reader_free(s->reader);
+    writer_free(s->writer);
+    hot_free(s->hot);
+    if (s->warm)
+        warm_free(s->warm);
+    if (s->stream)
+        stream_free(s->stream);
+    if (s->catalog)
+        catalog_free(s->catalog);
+}
