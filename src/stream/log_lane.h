@@ -103,7 +103,7 @@ struct log_lane {
     } * damage; /* stretches counted already */
     size_t damage_n;
     bool idle; /* the commit thread sleeps */
-    bool closing, closed, failed, no_space;
+    bool closing, closed, no_space;
     struct stream_stats stats;
 
     /* owned by the commit thread */
@@ -111,6 +111,7 @@ struct log_lane {
     bool thread_runs;
     struct fs_file *file, *spare; /* the segment being written, the next one */
     uint64_t file_end;
+    bool prepared; /* a spare was tried for while this segment is written */
     struct log_waiters taken;
     size_t told; /* of taken */
 };

@@ -144,14 +144,16 @@ static int recover_last(struct log_lane *l, const struct log_header *h, struct e
     if (rc == OK)
         rc = cut(l, s, &t, err);
     if (rc == OK && t.last_pos == 0)
-        rc = drop_last(l, err);
+        return drop_last(l, err);
+    l->synced_pos = t.last_pos;
+    l->last_ms = t.last_ms;
     return rc;
 }
 
-/* From the newest segment back to the first with a whole record. */
+/* From the newest segment back to the first with a whole record, unless the cut has found it. */
 static int find_last_record(struct log_lane *l, struct err *err)
 {
-    for (size_t i = l->segments_n; i-- > 0;) {
+    for (size_t i = l->segments_n; i-- > 0 && !l->synced_pos;) {
         struct tail t;
         const struct log_segment *s = &l->segments[i];
         if (l->last_pos < s->first_pos)
@@ -164,7 +166,6 @@ static int find_last_record(struct log_lane *l, struct err *err)
         if (t.last_pos) {
             l->synced_pos = t.last_pos;
             l->last_ms = t.last_ms;
-            break;
         }
     }
     if (l->last_pos < l->synced_pos)

@@ -78,14 +78,13 @@ static int seal(struct log_lane *l, struct err *err)
     return OK;
 }
 
-/* Begins the segment that `c` starts. ERR_NO_SPACE: nothing has changed. */
-static int roll(struct log_lane *l, const struct log_chunk *c, bool *untouched, struct err *err)
+/* Begins the segment that `c` starts. *no_space: it failed before anything was changed. */
+static int roll(struct log_lane *l, const struct log_chunk *c, bool *no_space, struct err *err)
 {
-    *untouched = true;
     int rc = l->spare ? OK : log_spare_create(l, &l->spare, err);
+    *no_space = rc == ERR_NO_SPACE;
     if (rc < 0)
         return rc;
-    *untouched = false;
     rc = seal(l, err);
     if (rc < 0)
         return rc;
@@ -99,6 +98,7 @@ static int roll(struct log_lane *l, const struct log_chunk *c, bool *untouched, 
         return rc;
     l->file = l->spare;
     l->spare = NULL;
+    l->prepared = false;
     l->file_end = LOG_HEADER_BYTES;
     const struct log_segment s = {.first_pos = h.first_pos,
                                   .id = h.id,
@@ -124,9 +124,7 @@ static int commit(struct log_lane *l, struct log_chunk *first, struct log_chunk 
             if (prev && (rc = sync_and_publish(l, unsynced, prev, err)) < 0)
                 return rc;
             unsynced = c;
-            bool untouched;
-            rc = roll(l, c, &untouched, err);
-            *no_space = rc == ERR_NO_SPACE && untouched;
+            rc = roll(l, c, no_space, err);
             if (rc < 0)
                 return rc;
         }
@@ -162,7 +160,7 @@ static void give_up_waiting(struct log_lane *l, int status)
 
 static void out_of_space(struct log_lane *l, const struct err *why)
 {
-    log_warn("stream", "no space for the next segment, appends are refused until there is",
+    log_warn("stream", "the next segment cannot be made, appends are refused until it can",
              "partition=%u error=\"%s\"", l->index, why->text);
     pthread_mutex_lock(&l->mu);
     l->no_space = true;
@@ -175,7 +173,7 @@ static void retry_space(struct log_lane *l)
     struct err err = ERR_INIT;
     if (!l->spare && log_spare_create(l, &l->spare, &err) < 0)
         return;
-    log_info("stream", "there is space again", "partition=%u", l->index);
+    log_info("stream", "the next segment is ready, appends are taken again", "partition=%u", l->index);
     pthread_mutex_lock(&l->mu);
     l->no_space = false;
     pthread_cond_broadcast(&l->space);
@@ -185,9 +183,11 @@ static void retry_space(struct log_lane *l)
 /* The next segment is made ready when half of this one is full. Trouble shows when it is needed. */
 static void prepare_next(struct log_lane *l)
 {
-    struct err ignored = ERR_INIT;
-    if (!l->spare && l->file_end > l->log->o.segment_bytes / 2)
-        (void)!log_spare_create(l, &l->spare, &ignored);
+    if (l->prepared || l->file_end <= l->log->o.segment_bytes / 2)
+        return;
+    l->prepared = true;
+    if (!l->spare)
+        (void)!log_spare_create(l, &l->spare, NULL);
 }
 
 /* Waits for a group and takes it. NULL when there is none: closing, or time to look for space again. */

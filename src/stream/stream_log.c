@@ -66,7 +66,7 @@ static int refuse(struct log_lane *l, size_t bytes, struct err *err)
     if (atomic_load(&l->log->failed))
         return err_set(err, ERR_FAILED, "the stream gave up after a failed write; see the log");
     if (l->no_space)
-        return err_set(err, ERR_NO_SPACE, "no disk space for the stream");
+        return err_set(err, ERR_NO_SPACE, "the stream has no disk space for its next segment");
     if (has_room(l, bytes))
         return OK;
     if (l->m.busy)
@@ -344,14 +344,16 @@ static uint64_t first_position(const struct stream_log *log)
     return seen ? seen + LOG_POS_LEAP : 1;
 }
 
-static void start_threads(struct stream_log *log)
+static int start_threads(struct stream_log *log, struct err *err)
 {
     for (unsigned i = 0; i < log->base.partitions; i++) {
         struct log_lane *l = log->lanes[i];
         int rc = pthread_create(&l->thread, NULL, log_writer_main, l);
-        assert(rc == 0);
+        if (rc)
+            return err_sys(err, ERR_IO, rc, "start the commit thread of partition %u", i);
         l->thread_runs = true;
     }
+    return OK;
 }
 
 static size_t clamp(size_t v, size_t low, size_t high)
@@ -394,13 +396,15 @@ int stream_log_open(const struct stream_log_options *o, struct stream **out, str
                        o->partitions);
     struct stream_log *log = log_new(o);
     int rc = open_lanes(log, err);
+    if (rc == OK) {
+        atomic_store(&log->next_pos, first_position(log));
+        hide_empty_lanes(log);
+        rc = start_threads(log, err);
+    }
     if (rc < 0) {
         log_free(&log->base);
         return rc;
     }
-    atomic_store(&log->next_pos, first_position(log));
-    hide_empty_lanes(log);
-    start_threads(log);
     *out = &log->base;
     return OK;
 }
