@@ -44,6 +44,7 @@ int main(int argc, char **argv)
             }
             files++;
         }
+        closedir(d);
     }
     printf("%d inputs replayed\n", files);
     return files ? 0 : 1;
