@@ -24,7 +24,7 @@
 #define LOG_LANES_MAX 64
 #define LOG_PATH_MAX  4096
 /* Positions begin this far above everything seen at each open, so that no position is given twice,
- * not even one of a record that was lost before it was acknowledged. */
+ * not even that of a record which was lost before it was acknowledged or cannot be read any more. */
 #define LOG_POS_LEAP (1ull << 32)
 
 struct log_chunk {
@@ -51,6 +51,7 @@ struct log_waiter {
     uint32_t points;
     uint32_t bytes; /* of its record in the chunk */
 };
+_Static_assert(sizeof(struct log_waiter) == 32, "doc/stream.md counts on it");
 struct log_waiters {
     struct log_waiter *v;
     size_t n, cap;
