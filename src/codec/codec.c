@@ -105,7 +105,7 @@ static bool larger_than(size_t size, uint32_t m, unsigned bits)
     return size * 8 > (size_t)m * bits;
 }
 #define CONSTANT_BYTES_GOOD 4 /* no scaled block is smaller */
-#define TRY_DICTIONARY_BITS 3
+#define TRY_DICTIONARY_BITS 12
 #define TRY_FRACTION_BITS   40
 #define TRY_XOR_BITS        40
 
@@ -146,7 +146,8 @@ static enum codec_format encode_best(const double *value, uint32_t m, struct buf
 {
     size_t start = out->len;
     enum codec_format best = codec_plain_encode(value, m, out);
-    if (larger_than(out->len - start, m, TRY_DICTIONARY_BITS))
+    bool poor = best == CODEC_SCALED && codec_scaled_is_poor(out->data + start);
+    if (poor || larger_than(out->len - start, m, TRY_DICTIONARY_BITS))
         best = try_format(CODEC_DICTIONARY, best, start, value, m, out);
     return best;
 }

@@ -32,6 +32,9 @@ extern const struct codec_ops codec_fraction;
 /* NULL for an unknown id. */
 const struct codec_ops *codec_format_ops(unsigned format);
 
+/* Of a body that codec_scaled wrote: no unit fits all values, so another format may be much smaller. */
+bool codec_scaled_is_poor(const uint8_t *body);
+
 /* For formats made of others: the smallest plain format (raw, xor, constant, scaled, fraction) for m values,
  * and back. Returns the id; -1 if the id is not a plain one or the bytes are malformed. */
 enum codec_format codec_plain_encode(const double *value, uint32_t m, struct buf *out);

@@ -9,8 +9,7 @@
 _Static_assert(INTPACK_WIDTH_MAX == BITS_GET_MAX, "offsets are read with one load each");
 _Static_assert(INTPACK_MAX <= UINT16_MAX, "positions are handed out as uint16_t");
 
-#define LENGTHS      65 /* bit lengths 0..64 */
-#define CENTRE_PICKS 9
+#define LENGTHS 65 /* bit lengths 0..64 */
 
 /* How many integers need how many bits, and which lengths occur at all. */
 struct lengths {
@@ -94,47 +93,46 @@ static void lengths_choose(const struct lengths *l, enum family f, uint32_t n, i
     }
 }
 
-void packing_guess(const int64_t *v, uint32_t n, int64_t centre, struct packing *p)
+static void try_family(enum family f, const int64_t *v, uint32_t n, int64_t ref, struct packing *best)
 {
     struct lengths l;
-    *p = (struct packing){.size = n ? SIZE_MAX : 0};
-    if (!n)
-        return;
-    lengths_fill(&l, AROUND_CENTRE, v, n, centre);
-    lengths_choose(&l, AROUND_CENTRE, n, centre, p);
+    lengths_fill(&l, f, v, n, ref);
+    lengths_choose(&l, f, n, ref, best);
 }
 
-void packing_choose(const int64_t *v, uint32_t n, int64_t centre, struct packing *p)
+void packing_choose(const int64_t *v, uint32_t n, int64_t centre, unsigned typical, struct packing *p)
 {
-    struct lengths l;
-    packing_guess(v, n, centre, p);
-    if (p->size == 0)
-        return;
     int64_t min = INT64_MAX, max = INT64_MIN;
+    *p = (struct packing){.size = n ? SIZE_MAX : 0};
     for (uint32_t i = 0; i < n; i++) {
         min = v[i] < min ? v[i] : min;
         max = v[i] > max ? v[i] : max;
     }
-    lengths_fill(&l, FROM_MIN, v, n, min);
-    lengths_choose(&l, FROM_MIN, n, min, p);
-    if (p->patches) {
-        lengths_fill(&l, FROM_MAX, v, n, max);
-        lengths_choose(&l, FROM_MAX, n, max, p);
+    if (n)
+        try_family(FROM_MIN, v, n, min, p);
+    /* Values far below the others make all offsets from the minimum wide: look from the other sides. */
+    if (p->size && p->width >= typical) {
+        try_family(AROUND_CENTRE, v, n, centre, p);
+        if (p->patches)
+            try_family(FROM_MAX, v, n, max, p);
     }
+}
+
+static inline int64_t median3(int64_t a, int64_t b, int64_t c)
+{
+    int64_t low = a < b ? a : b, high = a < b ? b : a;
+    high = high < c ? high : c;
+    return low > high ? low : high;
 }
 
 int64_t intpack_centre(const int64_t *v, uint32_t n)
 {
-    int64_t pick[CENTRE_PICKS];
-    uint32_t picks = n < CENTRE_PICKS ? n : CENTRE_PICKS;
-    for (uint32_t i = 0; i < picks; i++) {
-        int64_t now = v[(size_t)i * n / picks];
-        uint32_t at = i;
-        for (; at > 0 && pick[at - 1] > now; at--)
-            pick[at] = pick[at - 1];
-        pick[at] = now;
-    }
-    return picks ? pick[picks / 2] : 0;
+    /* The median of three medians of three: near enough, and no branch to mispredict. */
+    if (n < 9)
+        return n < 3 ? (n ? v[0] : 0) : median3(v[0], v[n / 2], v[n - 1]);
+    uint32_t s = n / 9;
+    return median3(median3(v[0], v[s], v[2 * s]), median3(v[3 * s], v[4 * s], v[5 * s]),
+                   median3(v[6 * s], v[7 * s], v[8 * s]));
 }
 
 void positions_put(const uint64_t *set, uint32_t n, struct buf *out)
@@ -281,7 +279,7 @@ int intpack_get_offsets(struct span *s, unsigned width, uint32_t n, const struct
 void intpack_put(const int64_t *v, uint32_t n, struct buf *out)
 {
     struct packing p;
-    packing_choose(v, n, intpack_centre(v, n), &p);
+    packing_choose(v, n, intpack_centre(v, n), 0, &p);
     uint8_t *start = buf_reserve(out, 1 + VARINT_MAX), *to = start;
     *to++ = (uint8_t)(p.width | (p.patches ? INTPACK_HAS_PATCHES : 0));
     to += put_varint(to, zigzag((int64_t)p.base));

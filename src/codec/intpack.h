@@ -27,11 +27,10 @@ struct packing {
     size_t size;      /* bytes of offsets and patches: estimated */
 };
 
-/* Looks for the smallest packing of n <= INTPACK_MAX integers; width is INTPACK_WIDTH_MAX at most. `centre`
- * is a guess of where most are (intpack_centre()). */
-void packing_choose(const int64_t *v, uint32_t n, int64_t centre, struct packing *p);
-/* Only with offsets around the centre: cheaper and never smaller; to compare streams. */
-void packing_guess(const int64_t *v, uint32_t n, int64_t centre, struct packing *p);
+/* Looks for the smallest packing of n <= INTPACK_MAX integers; width is INTPACK_WIDTH_MAX at most, size is
+ * SIZE_MAX if there is none. `centre` is a guess of where most are (intpack_centre()), `typical` of the bits
+ * that most need as distances from it, 0 if not known. */
+void packing_choose(const int64_t *v, uint32_t n, int64_t centre, unsigned typical, struct packing *p);
 int64_t intpack_centre(const int64_t *v, uint32_t n);
 
 /* Patches: varint count (1..n), positions, count zigzag varints. The base and the width are the caller's

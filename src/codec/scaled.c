@@ -37,9 +37,9 @@ enum mode { MODE_PLAIN, MODE_DELTA, MODE_DELTA2, MODES };
 _Static_assert(UNITS_MAX - 1 == UNIT_MASK && INTPACK_WIDTH_MAX <= WIDTH_MASK, "both have 6 bits");
 _Static_assert((HAS_FACTOR & FIXES_HEAD_MASK) == 0, "the extras share a byte");
 
-/* The integers of a block in each mode, and the packing of the best. */
+/* How a block's integers will be stored. */
 struct plan {
-    int64_t stream[MODES][UNIT_VALUES];
+    int64_t stream[UNIT_VALUES + MODES]; /* m - mode integers */
     enum mode mode;
     uint64_t factor, origin;
     int64_t first, first_delta;
@@ -82,7 +82,7 @@ static uint64_t common_factor(const struct measured *x, uint32_t m)
 /* Divides the k by what they have in common, if that saves more than it costs. */
 static void take_factor(struct plan *p, const struct measured *x, uint32_t m)
 {
-    int64_t *y = p->stream[MODE_PLAIN];
+    int64_t *y = p->stream;
     uint64_t f = common_factor(x, m);
     p->factor = 1;
     p->origin = 0;
@@ -99,33 +99,60 @@ static void take_factor(struct plan *p, const struct measured *x, uint32_t m)
         y[i] = (y[i] - (int64_t)p->origin) / (int64_t)f;
 }
 
-static void difference(const int64_t *from, uint32_t n, int64_t *to)
+#define LOOKS 64 /* at most this many values tell the mode */
+
+/* Length of the zigzag distance plus one, without a branch for zero. */
+static inline unsigned cost(uint64_t v, uint64_t centre)
 {
-    for (uint32_t i = 0; i + 1 < n; i++)
-        to[i] = (int64_t)((uint64_t)from[i + 1] - (uint64_t)from[i]);
+    return 64 - (unsigned)__builtin_clzll(zigzag((int64_t)(v - centre)) << 1 | 1);
 }
 
-/* Compares the modes by a guess, then looks closer at the best. */
+/* Bits all values would need in each mode, from a look at some. */
+static void mode_costs(const int64_t *y, uint32_t m, uint64_t costs[MODES], int64_t centre[MODES])
+{
+    int64_t step[9];
+    uint32_t picks = m - 1 < 9 ? m - 1 : 9, stride = 1 + m / LOOKS, looks = 0;
+    for (uint32_t i = 0; i < picks; i++) {
+        uint32_t at = i * (m - 1) / picks;
+        step[i] = (int64_t)((uint64_t)y[at + 1] - (uint64_t)y[at]);
+    }
+    centre[MODE_PLAIN] = intpack_centre(y, m);
+    centre[MODE_DELTA] = intpack_centre(step, picks);
+    centre[MODE_DELTA2] = 0;
+    uint64_t plain = 0, delta = 0, delta2 = 0;
+    for (uint32_t i = 2; i < m; i += stride, looks++) {
+        uint64_t a = (uint64_t)y[i], b = (uint64_t)y[i - 1], c = (uint64_t)y[i - 2];
+        plain += cost(a, (uint64_t)centre[MODE_PLAIN]);
+        delta += cost(a - b, (uint64_t)centre[MODE_DELTA]);
+        delta2 += cost(a - b - b + c, 0);
+    }
+    unsigned first = cost((uint64_t)y[0], 0);
+    costs[MODE_PLAIN] = plain * m / looks;
+    costs[MODE_DELTA] = delta * m / looks + first;
+    costs[MODE_DELTA2] = delta2 * m / looks + first + cost((uint64_t)step[0], 0);
+}
+
+static void difference(int64_t *y, uint32_t n)
+{
+    for (uint32_t i = 0; i + 1 < n; i++)
+        y[i] = (int64_t)((uint64_t)y[i + 1] - (uint64_t)y[i]);
+}
+
 static void choose_mode(struct plan *p, uint32_t m)
 {
-    int64_t centre = 0;
-    p->packing.size = SIZE_MAX;
-    for (unsigned mode = MODE_PLAIN; mode < MODES && mode < m; mode++) {
-        if (mode)
-            difference(p->stream[mode - 1], m - mode + 1, p->stream[mode]);
-        int64_t c = intpack_centre(p->stream[mode], m - mode);
-        struct packing guess;
-        packing_guess(p->stream[mode], m - mode, c, &guess);
-        if (guess.size == SIZE_MAX || (p->packing.size != SIZE_MAX && guess.size + mode >= p->packing.size))
-            continue;
-        p->mode = mode;
-        p->packing = guess;
-        centre = c;
+    uint64_t costs[MODES] = {0};
+    int64_t centre[MODES] = {p->stream[0]};
+    p->mode = MODE_PLAIN;
+    if (m > MODES) {
+        mode_costs(p->stream, m, costs, centre);
+        for (unsigned mode = MODE_DELTA; mode < MODES; mode++)
+            p->mode = costs[mode] < costs[p->mode] ? mode : p->mode;
     }
-    p->first = p->stream[MODE_PLAIN][0];
-    p->first_delta = p->stream[MODE_DELTA][0];
-    if (p->packing.size != SIZE_MAX)
-        packing_choose(p->stream[p->mode], m - p->mode, centre, &p->packing);
+    p->first = p->stream[0];
+    p->first_delta = (int64_t)((uint64_t)p->stream[m > 1] - (uint64_t)p->stream[0]);
+    for (unsigned i = 0; i < (unsigned)p->mode; i++)
+        difference(p->stream, m - i);
+    packing_choose(p->stream, m - p->mode, centre[p->mode], (unsigned)(costs[p->mode] / m), &p->packing);
 }
 
 static void put_header(const struct plan *p, const struct measured *x, uint32_t m, struct buf *out)
@@ -161,9 +188,9 @@ static bool scaled_encode_in(unsigned unit, const double *value, uint32_t m, str
     if (p.packing.size == SIZE_MAX)
         return false;
     put_header(&p, &x, m, out);
-    packing_put_patches(&p.packing, p.stream[p.mode], m - p.mode, out);
+    packing_put_patches(&p.packing, p.stream, m - p.mode, out);
     fixes_put(&x.fixes, value, m, out);
-    packing_put_offsets(&p.packing, p.stream[p.mode], m - p.mode, out);
+    packing_put_offsets(&p.packing, p.stream, m - p.mode, out);
     if (out->len - start <= (size_t)m * 8)
         return true;
     out->len = start;
@@ -177,6 +204,11 @@ static bool scaled_encode(const double *value, uint32_t m, struct buf *out)
     unsigned unit = unit_guess(value, m);
     return scaled_encode_in(unit, value, m, out) ||
            (unit != UNIT_BITS && scaled_encode_in(UNIT_BITS, value, m, out));
+}
+
+bool codec_scaled_is_poor(const uint8_t *body)
+{
+    return (body[0] & UNIT_MASK) == UNIT_BITS || (body[1] & HAS_EXTRAS && body[2] & FIXES_EXCEPTIONS);
 }
 
 struct header {
