@@ -1,8 +1,7 @@
 /* Block codecs: points a second in and out, bytes a point, by kind of data and block size.
  *
- *   bench_codec [DIR]    where host.txt.gz and nab.txt are; $CARAT_TEST_DATA comes first
- *
- * One thread, its CPU time; the best of several rounds over more points than the first-level cache holds. */
+ * Recorded data (host.txt.gz, nab.txt) is taken from $CARAT_TEST_DATA. One thread, its CPU time; the best of
+ * several rounds over more points than the first-level cache holds. */
 #include "base/mem.h"
 #include "codec/codec.h"
 #include "model/slots.h"
@@ -181,7 +180,7 @@ static void report(const char *name, struct blocks *b, uint32_t slots)
     free(b->slots);
 }
 
-int main(int argc, char **argv)
+int main(void)
 {
     static const uint32_t sizes[] = {16, 60, 240};
     static const char *const files[] = {"host.txt.gz", "nab.txt"};
@@ -194,7 +193,7 @@ int main(int argc, char **argv)
             report(kind_names[kind], &b, sizes[s]);
         }
     for (size_t f = 0; f < ARRAY_LEN(files); f++) {
-        struct recording *r = recording_load(argc > 1 ? argv[1] : NULL, files[f]);
+        struct recording *r = recording_load(files[f]);
         for (size_t s = 0; r && s < ARRAY_LEN(sizes); s++) {
             struct blocks b = {0};
             cut(&b, r, sizes[s]);

@@ -69,8 +69,8 @@ static double guess_scale(const double *value, uint32_t m)
         tried++;
         if (find_fraction(value[i], 100, &percent) && find_fraction(value[i], 1, &ratio)) {
             found++;
-            percent_digits += log2(percent.b);
-            ratio_digits += log2(ratio.b);
+            percent_digits += log2(fabs(percent.a) * percent.b);
+            ratio_digits += log2(fabs(ratio.a) * ratio.b);
         }
         if (found + 1 < tried)
             return 0;

@@ -100,6 +100,24 @@ static void try_family(enum family f, const int64_t *v, uint32_t n, int64_t ref,
     lengths_choose(&l, f, n, ref, best);
 }
 
+/* The centre is a guess: moves the base to the lowest value that needs no patch, which may make the width
+ * less. */
+static void settle(const int64_t *v, uint32_t n, struct packing *p)
+{
+    uint64_t mask = bits_mask(p->width), low = mask, high = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t u = (uint64_t)v[i] - p->base;
+        low = u <= mask && u < low ? u : low;
+        high = u <= mask && u > high ? u : high;
+    }
+    p->base += low;
+    p->width = bits_length(high - low);
+    mask = bits_mask(p->width);
+    p->patches = 0;
+    for (uint32_t i = 0; i < n; i++)
+        p->patches += (uint64_t)v[i] - p->base > mask;
+}
+
 void packing_choose(const int64_t *v, uint32_t n, int64_t centre, unsigned typical, struct packing *p)
 {
     int64_t min = INT64_MAX, max = INT64_MIN;
@@ -115,6 +133,8 @@ void packing_choose(const int64_t *v, uint32_t n, int64_t centre, unsigned typic
         try_family(AROUND_CENTRE, v, n, centre, p);
         if (p->patches)
             try_family(FROM_MAX, v, n, max, p);
+        if (p->patches)
+            settle(v, n, p);
     }
 }
 

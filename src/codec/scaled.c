@@ -39,7 +39,8 @@ _Static_assert((HAS_FACTOR & FIXES_HEAD_MASK) == 0, "the extras share a byte");
 
 /* How a block's integers will be stored. */
 struct plan {
-    int64_t stream[UNIT_VALUES + MODES]; /* m - mode integers */
+    int64_t y[UNIT_VALUES];
+    int64_t stream[UNIT_VALUES]; /* of y: m - mode integers */
     enum mode mode;
     uint64_t factor, origin;
     int64_t first, first_delta;
@@ -82,7 +83,7 @@ static uint64_t common_factor(const struct measured *x, uint32_t m)
 /* Divides the k by what they have in common, if that saves more than it costs. */
 static void take_factor(struct plan *p, const struct measured *x, uint32_t m)
 {
-    int64_t *y = p->stream;
+    int64_t *y = p->y;
     uint64_t f = common_factor(x, m);
     p->factor = 1;
     p->origin = 0;
@@ -99,7 +100,8 @@ static void take_factor(struct plan *p, const struct measured *x, uint32_t m)
         y[i] = (y[i] - (int64_t)p->origin) / (int64_t)f;
 }
 
-#define LOOKS 64 /* at most this many values tell the mode */
+#define FIRST_BYTES 2  /* what storing a first value or difference takes, about */
+#define LOOKS       64 /* at most this many values tell the mode */
 
 /* Length of the zigzag distance plus one, without a branch for zero. */
 static inline unsigned cost(uint64_t v, uint64_t centre)
@@ -132,27 +134,43 @@ static void mode_costs(const int64_t *y, uint32_t m, uint64_t costs[MODES], int6
     costs[MODE_DELTA2] = delta2 * m / looks + first + cost((uint64_t)step[0], 0);
 }
 
-static void difference(int64_t *y, uint32_t n)
+static void make_stream(const int64_t *y, uint32_t m, enum mode mode, int64_t *stream)
 {
-    for (uint32_t i = 0; i + 1 < n; i++)
-        y[i] = (int64_t)((uint64_t)y[i + 1] - (uint64_t)y[i]);
+    if (mode == MODE_PLAIN)
+        memcpy(stream, y, m * sizeof *y);
+    for (uint32_t i = 0; mode == MODE_DELTA && i + 1 < m; i++)
+        stream[i] = (int64_t)((uint64_t)y[i + 1] - (uint64_t)y[i]);
+    for (uint32_t i = 0; mode == MODE_DELTA2 && i + 2 < m; i++)
+        stream[i] = (int64_t)((uint64_t)y[i + 2] - 2 * (uint64_t)y[i + 1] + (uint64_t)y[i]);
 }
 
+/* The look tells apart what differs much; modes within a bit a value of each other are tried in full. */
 static void choose_mode(struct plan *p, uint32_t m)
 {
-    uint64_t costs[MODES] = {0};
-    int64_t centre[MODES] = {p->stream[0]};
-    p->mode = MODE_PLAIN;
-    if (m > MODES) {
-        mode_costs(p->stream, m, costs, centre);
-        for (unsigned mode = MODE_DELTA; mode < MODES; mode++)
-            p->mode = costs[mode] < costs[p->mode] ? mode : p->mode;
+    uint64_t costs[MODES] = {0}, least = UINT64_MAX;
+    int64_t centre[MODES] = {p->y[0]};
+    enum mode in_stream = MODE_PLAIN;
+    if (m > MODES)
+        mode_costs(p->y, m, costs, centre);
+    for (unsigned mode = MODE_PLAIN; mode < MODES && (mode == 0 || m > MODES); mode++)
+        least = costs[mode] < least ? costs[mode] : least;
+    p->packing.size = SIZE_MAX;
+    for (unsigned mode = MODE_PLAIN; mode < MODES && (mode == 0 || m > MODES); mode++) {
+        struct packing packing;
+        if (costs[mode] > least + m)
+            continue;
+        make_stream(p->y, m, in_stream = mode, p->stream);
+        packing_choose(p->stream, m - mode, centre[mode], (unsigned)(costs[mode] / m), &packing);
+        if (packing.size == SIZE_MAX || packing.size + mode * FIRST_BYTES >= p->packing.size)
+            continue;
+        p->mode = mode;
+        p->packing = packing;
+        p->packing.size += mode * FIRST_BYTES;
     }
-    p->first = p->stream[0];
-    p->first_delta = (int64_t)((uint64_t)p->stream[m > 1] - (uint64_t)p->stream[0]);
-    for (unsigned i = 0; i < (unsigned)p->mode; i++)
-        difference(p->stream, m - i);
-    packing_choose(p->stream, m - p->mode, centre[p->mode], (unsigned)(costs[p->mode] / m), &p->packing);
+    if (p->packing.size != SIZE_MAX && p->mode != in_stream)
+        make_stream(p->y, m, p->mode, p->stream);
+    p->first = p->y[0];
+    p->first_delta = (int64_t)((uint64_t)p->y[m > 1] - (uint64_t)p->y[0]);
 }
 
 static void put_header(const struct plan *p, const struct measured *x, uint32_t m, struct buf *out)

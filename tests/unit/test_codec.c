@@ -15,6 +15,8 @@
 
 #include <cmocka.h>
 
+#include "unit/test_codec_data.h"
+
 #define WORDS_MAX SLOTS_WORDS(CODEC_SLOTS_MAX)
 
 static uint64_t seed;
@@ -310,6 +312,137 @@ static void presence_of_every_kind_comes_back(void **state)
         }
 }
 
+/* The format chosen for a block of one shape, and how many bytes it may take. */
+static void check_choice(enum codec_format want, size_t bytes_max)
+{
+    struct buf out = BUF_INIT;
+    codec_encode(&(struct codec_in){given.n, given.present, given.value}, &out);
+    if (out.data[0] % CODEC_FORMATS_MAX != (unsigned)want || out.len > bytes_max)
+        fail_msg("%s in %zu bytes, not %s in %zu", codec_format_name(out.data[0] % CODEC_FORMATS_MAX),
+                 out.len, codec_format_name(want), bytes_max);
+    check_decodes_to(out.data, out.len, &given);
+    buf_release(&out);
+}
+
+#define BITS(n, bits) (((n) * (size_t)(bits) + 7) / 8)
+
+static void each_shape_gets_its_format(void **state)
+{
+    static const uint32_t sizes[] = {16, 60, 240};
+    for (size_t k = 0; k < ARRAY_LEN(sizes); k++) {
+        uint32_t n = sizes[k];
+        all_present(&given, n);
+        for (uint32_t i = 0; i < n; i++)
+            given.value[i] = 0;
+        check_choice(CODEC_CONSTANT, 1);
+        for (uint32_t i = 0; i < n; i++)
+            given.value[i] = 25276502016;
+        check_choice(CODEC_CONSTANT, 6);
+        for (uint32_t i = 0; i < n; i++)
+            given.value[i] = 44.83;
+        check_choice(CODEC_SCALED, 5);
+        for (uint32_t i = 0; i < n; i++)
+            given.value[i] = 1763800000 + 60.0 * i;
+        check_choice(CODEC_SCALED, 11);
+        for (uint32_t i = 0; i < n; i++)
+            given.value[i] = 5e9 + 1000.0 * i + below(32);
+        check_choice(CODEC_SCALED, BITS(n, 7) + 11);
+        for (uint32_t i = 0; i < n; i++)
+            given.value[i] = below(4096) / 100.0;
+        check_choice(CODEC_SCALED, BITS(n, 12) + 6);
+        for (uint32_t i = 0; i < n; i++)
+            given.value[i] = (12000 + below(4096)) / 60.0;
+        check_choice(CODEC_SCALED, BITS(n, 12) + 6);
+        for (uint32_t i = 0; i < n; i++)
+            given.value[i] = bits_f64(f64_bits((44000 + below(1024)) / 1000.0) + below(3) - 1);
+        check_choice(CODEC_SCALED, BITS(n, 10 + 1 + 1) + 8);
+        for (uint32_t i = 0; i < n; i++)
+            given.value[i] = 4096.0 * (100000 + below(512));
+        check_choice(CODEC_SCALED, BITS(n, 9) + 10);
+        for (uint32_t i = 0; i < n; i++)
+            given.value[i] = (float)(1e-20 * (1 + below(1 << 23) * 0x1p-23));
+        check_choice(CODEC_SCALED, BITS(n, 23) + 20);
+        for (uint32_t i = 0; i < n; i++)
+            given.value[i] = 100.0 * (1 + below(4095)) / (5990 + below(16));
+        check_choice(CODEC_FRACTION, BITS(n, 20) + 8);
+    }
+    for (uint32_t i = 0; i < 240; i++)
+        given.value[i] = sqrt(2 + below(5));
+    given.value[7] = 0.7853981633974483;
+    check_choice(CODEC_DICTIONARY, BITS(240, 3) + 6 * 9 + 10);
+    for (uint32_t i = 0; i < 240; i++)
+        given.value[i] = (1 + (double)(rnd() >> 11) * 0x1p-53);
+    check_choice(CODEC_SCALED, BITS(240, 52) + 20);
+    for (uint32_t i = 0; i < 240; i++)
+        given.value[i] = bits_f64(rnd());
+    check_choice(CODEC_RAW, 240 * 8 + 1);
+    given.n = 240;
+    memset(given.present, 0, sizeof given.present);
+    check_choice(CODEC_RAW, 1);
+}
+
+/* A few points that do not fit must not spoil the block. */
+static void odd_points_cost_little(void **state)
+{
+    all_present(&given, 240);
+    for (uint32_t i = 0; i < 240; i++)
+        given.value[i] = below(4096) / 100.0;
+    given.value[0] = NAN;
+    given.value[100] = -INFINITY;
+    given.value[239] = 1.0 / 3;
+    check_choice(CODEC_SCALED, BITS(240, 12) + 6 + 2 + 3 * 10);
+    given.value[50] = 1e9;
+    given.value[60] = -1e9;
+    check_choice(CODEC_SCALED, BITS(240, 13) + 6 + 2 + 3 * 10 + 2 + 2 * 7);
+    for (uint32_t i = 0; i < 240; i++)
+        given.value[i] = (i < 120 ? 7e8 : 0) + 1000.0 * i + below(16);
+    check_choice(CODEC_SCALED, BITS(240, 6) + 11 + 8);
+}
+
+static size_t check_recording(const struct recording *r, uint32_t slots, bool every_format)
+{
+    struct buf out = BUF_INIT;
+    size_t bytes = 0;
+    for (size_t s = 0; s < r->n; s++)
+        for (size_t at = 0; at < r->series[s].n; at += given.n) {
+            size_t left = r->series[s].n - at;
+            all_present(&given, left < slots ? (uint32_t)left : slots);
+            memcpy(given.value, r->series[s].value + at, given.n * sizeof *given.value);
+            buf_clear(&out);
+            codec_encode(&(struct codec_in){given.n, given.present, given.value}, &out);
+            check_decodes_to(out.data, out.len, &given);
+            bytes += out.len;
+            if (every_format) {
+                reverse(&given);
+                check_block(&given);
+            }
+        }
+    buf_release(&out);
+    return bytes;
+}
+
+static void recorded_series_come_back_small(void **state)
+{
+    static const struct {
+        const char *file;
+        size_t bytes_max; /* in blocks of 240; today's size and some */
+    } files[] = {{"host.txt.gz", 31500}, {"nab.txt", 230000}};
+    for (size_t f = 0; f < ARRAY_LEN(files); f++) {
+        struct recording *r = recording_load(files[f].file);
+        if (!r) {
+            print_message("# no %s: set CARAT_TEST_DATA to the directory that has it\n", files[f].file);
+            continue;
+        }
+        assert_true(r->n > 10);
+        size_t bytes = check_recording(r, 240, true);
+        print_message("# %s: %zu bytes\n", files[f].file, bytes);
+        assert_true(bytes <= files[f].bytes_max);
+        check_recording(r, 16, false);
+        check_recording(r, 60, false);
+        recording_free(r);
+    }
+}
+
 /* An inner slot missing, so that every part of a block is there. */
 static void truncated_blocks_are_refused(void **state)
 {
@@ -361,9 +494,15 @@ int main(void)
     seed = fixed ? strtoull(fixed, NULL, 0) : (uint64_t)time(NULL) * 2654435761u | 1;
     print_message("# CARAT_TEST_SEED=%llu\n", (unsigned long long)seed);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(random_blocks_come_back),      cmocka_unit_test(long_blocks_come_back),
-        cmocka_unit_test(special_values_come_back),     cmocka_unit_test(presence_of_every_kind_comes_back),
-        cmocka_unit_test(truncated_blocks_are_refused), cmocka_unit_test(unknown_formats_are_refused),
+        cmocka_unit_test(random_blocks_come_back),
+        cmocka_unit_test(long_blocks_come_back),
+        cmocka_unit_test(special_values_come_back),
+        cmocka_unit_test(presence_of_every_kind_comes_back),
+        cmocka_unit_test(each_shape_gets_its_format),
+        cmocka_unit_test(odd_points_cost_little),
+        cmocka_unit_test(recorded_series_come_back_small),
+        cmocka_unit_test(truncated_blocks_are_refused),
+        cmocka_unit_test(unknown_formats_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -52,14 +52,17 @@ static inline void recording_free(struct recording *r)
     free(r);
 }
 
-/* A file of $CARAT_TEST_DATA or of `shared` (a directory, may be NULL), plain or .gz; NULL if there is none.
+/* A file of $CARAT_TEST_DATA, or of shared/data beside the source tree; plain or .gz; NULL if there is none.
  */
-static inline struct recording *recording_load(const char *shared, const char *file)
+static inline struct recording *recording_load(const char *file)
 {
     char path[4096], command[4200], line[1024], name[512];
-    const char *dir = getenv("CARAT_TEST_DATA");
+    const char *dir = getenv("CARAT_TEST_DATA"), *root = getenv("CARAT_SOURCE_ROOT");
     double value;
-    snprintf(path, sizeof path, "%s/%s", dir ? dir : shared ? shared : ".", file);
+    if (dir)
+        snprintf(path, sizeof path, "%s/%s", dir, file);
+    else
+        snprintf(path, sizeof path, "%s/../shared/data/%s", root ? root : ".", file);
     if (access(path, R_OK) < 0)
         return NULL;
     snprintf(command, sizeof command, "%s '%s'", strstr(file, ".gz") ? "gzip -dc" : "cat", path);
