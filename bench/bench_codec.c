@@ -182,7 +182,7 @@ static void report(const char *name, struct blocks *b, uint32_t slots)
 
 int main(void)
 {
-    static const uint32_t sizes[] = {16, 60, 240};
+    static const uint32_t sizes[] = {16, 60, 240, 1440};
     static const char *const files[] = {"host.txt.gz", "nab.txt"};
     printf("%-14s %6s %10s %9s %9s %9s %8s   %s\n", "data", "slots", "points", "enc M/s", "dec M/s",
            "bytes/pt", "bits/pt", "blocks by format");

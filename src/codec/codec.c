@@ -3,6 +3,7 @@
 #include "base/bytes.h"
 #include "base/mem.h"
 #include "codec/codec_impl.h"
+#include "codec/intpack.h"
 #include "codec/presence.h"
 #include "model/slots.h"
 
@@ -22,14 +23,20 @@ static const struct codec_ops *const formats[CODEC_FORMATS_MAX] = {
     [CODEC_SCALED] = &codec_scaled,
     [CODEC_DICTIONARY] = &codec_dictionary,
     [CODEC_FRACTION] = &codec_fraction,
+    [CODEC_CHUNKS] = &codec_chunks,
+    [CODEC_ZSTD] = &codec_zstd,
 };
+
+/* Longer blocks are cut into chunks. */
+#define SHORT_VALUES 512
+_Static_assert(SHORT_VALUES == INTPACK_MAX, "short blocks can be of any format");
 
 /* m values, on the stack when they are a window's. */
 struct values {
-    double small[512];
+    double small[SHORT_VALUES];
     double *value;
 };
-_Static_assert(WINDOW_SLOTS_MAX <= 512, "a window's values need no allocation");
+_Static_assert(WINDOW_SLOTS_MAX <= SHORT_VALUES, "a window's values need no allocation");
 
 static double *values_init(struct values *v, uint32_t m)
 {
@@ -142,7 +149,7 @@ int codec_plain_decode(unsigned format, const uint8_t *body, size_t size, uint32
     }
 }
 
-static enum codec_format encode_best(const double *value, uint32_t m, struct buf *out)
+enum codec_format codec_short_encode(const double *value, uint32_t m, struct buf *out)
 {
     size_t start = out->len;
     enum codec_format best = codec_plain_encode(value, m, out);
@@ -150,6 +157,25 @@ static enum codec_format encode_best(const double *value, uint32_t m, struct buf
     if (poor || larger_than(out->len - start, m, TRY_DICTIONARY_BITS))
         best = try_format(CODEC_DICTIONARY, best, start, value, m, out);
     return best;
+}
+
+int codec_short_decode(unsigned format, const uint8_t *body, size_t size, uint32_t m, double *value)
+{
+    return format == CODEC_DICTIONARY ? codec_dictionary.decode(body, size, m, value)
+                                      : codec_plain_decode(format, body, size, m, value);
+}
+
+static enum codec_format encode_best(const double *value, uint32_t m, struct buf *out)
+{
+    if (m <= SHORT_VALUES)
+        return codec_short_encode(value, m, out);
+    size_t start = out->len;
+    enum codec_format best = try_format(CODEC_CONSTANT, CODEC_INVALID, start, value, m, out);
+    if (best == CODEC_INVALID)
+        best = try_format(CODEC_CHUNKS, best, start, value, m, out);
+    if (best == CODEC_CHUNKS)
+        best = try_format(CODEC_ZSTD, best, start, value, m, out);
+    return best == CODEC_INVALID ? try_format(CODEC_RAW, best, start, value, m, out) : best;
 }
 
 /* `want` or, if CODEC_INVALID, the best; false if `want` cannot hold the block. */

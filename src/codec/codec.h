@@ -21,6 +21,8 @@ enum codec_format {
     CODEC_SCALED = 4,     /* whole numbers of a unit, or their differences */
     CODEC_DICTIONARY = 5, /* few distinct values */
     CODEC_FRACTION = 6,   /* quotients of two small numbers */
+    CODEC_CHUNKS = 7,     /* a long block as short ones */
+    CODEC_ZSTD = 8,       /* the same, compressed */
     CODEC_FORMATS_MAX = 32
 };
 

@@ -28,6 +28,8 @@ extern const struct codec_ops codec_constant;
 extern const struct codec_ops codec_scaled;
 extern const struct codec_ops codec_dictionary;
 extern const struct codec_ops codec_fraction;
+extern const struct codec_ops codec_chunks;
+extern const struct codec_ops codec_zstd;
 
 /* NULL for an unknown id. */
 const struct codec_ops *codec_format_ops(unsigned format);
@@ -39,5 +41,8 @@ bool codec_scaled_is_poor(const uint8_t *body);
  * and back. Returns the id; -1 if the id is not a plain one or the bytes are malformed. */
 enum codec_format codec_plain_encode(const double *value, uint32_t m, struct buf *out);
 int codec_plain_decode(unsigned format, const uint8_t *body, size_t size, uint32_t m, double *value);
+/* The same with dictionary blocks: any format but chunks and zstd. */
+enum codec_format codec_short_encode(const double *value, uint32_t m, struct buf *out);
+int codec_short_decode(unsigned format, const uint8_t *body, size_t size, uint32_t m, double *value);
 
 #endif

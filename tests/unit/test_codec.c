@@ -349,10 +349,10 @@ static void each_shape_gets_its_format(void **state)
         check_choice(CODEC_SCALED, BITS(n, 7) + 11);
         for (uint32_t i = 0; i < n; i++)
             given.value[i] = below(4096) / 100.0;
-        check_choice(CODEC_SCALED, BITS(n, 12) + 6);
+        check_choice(CODEC_SCALED, BITS(n, 12) + 8);
         for (uint32_t i = 0; i < n; i++)
             given.value[i] = (12000 + below(4096)) / 60.0;
-        check_choice(CODEC_SCALED, BITS(n, 12) + 6);
+        check_choice(CODEC_SCALED, BITS(n, 12) + 8);
         for (uint32_t i = 0; i < n; i++)
             given.value[i] = bits_f64(f64_bits((44000 + below(1024)) / 1000.0) + below(3) - 1);
         check_choice(CODEC_SCALED, BITS(n, 10 + 1 + 1) + 8);
@@ -379,6 +379,13 @@ static void each_shape_gets_its_format(void **state)
     given.n = 240;
     memset(given.present, 0, sizeof given.present);
     check_choice(CODEC_RAW, 1);
+    all_present(&given, 1440);
+    for (uint32_t i = 0; i < 1440; i++)
+        given.value[i] = below(4096) / 100.0;
+    check_choice(CODEC_CHUNKS, BITS(1440, 12) + 6 * 12);
+    for (uint32_t i = 256; i < 1440; i++)
+        given.value[i] = given.value[i - 256];
+    check_choice(CODEC_ZSTD, BITS(256 + 1440 % 256, 12) + 60);
 }
 
 /* A few points that do not fit must not spoil the block. */

@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-#define SLOTS_LIMIT 240
+#define SLOTS_LIMIT 600
 
 struct block {
     uint32_t n;
@@ -131,6 +131,18 @@ static void fill_percents(struct block *b)
     b->value[4] = 0;
     b->value[9] = -1e-310;
 }
+static void fill_long(struct block *b)
+{
+    block_init(b, 600);
+    for (uint32_t i = 0; i < b->n; i++)
+        b->value[i] = i < 300 ? 12.25 : i < 500 ? 10 * i : i % 2;
+}
+static void fill_repeating(struct block *b)
+{
+    block_init(b, 600);
+    for (uint32_t i = 0; i < b->n; i++)
+        b->value[i] = scrambled(i % 256) % 16;
+}
 static void fill_span(struct block *b)
 {
     block_init(b, 240);
@@ -196,6 +208,14 @@ static const struct stored {
      "060801092be6708b6812008004cc5dc33c69419d355928b3f90cca347a6b1200a086f14a46fc223f"
      "7f0000203748ed187a7118f00100c0841f7b750ca7612408af19b478301ee223068624cc8d1c1992"
      "b8870c19ef839898f1c706461e18797cd7d1f606"},
+    {"chunks", CODEC_CHUNKS, fill_long,
+     "07080303402880042e8dc0010f006200000e2a00c6010000000000000000000000deba018dba01bf"
+     "b802f8b7020f100f100f100f100f10040e000100aaaaaaaaaaaaaaaaaaaaaa"},
+    {"zstd", CODEC_ZSTD, fill_repeating,
+     "0828b52ffd603e009d040044080804830100040030fd67ad9e3ba3c8a8449bbe7e085f511f89ceb0"
+     "5dc5eaca66cdd1a03b717432bce1e380f81d0d99f104d36eb5b776ff2516c33c6141ed355928b3f9"
+     "0cca347a6b1881b696329aae7d085f52109ad0c17ee71cfc99f004e37fb5c886004638e55e836300"
+     "688b5be63d300e88beb06dd60beb88e0c887014748f66f942f0300386c24080923de1d2b9c01"},
     {"a span is present", CODEC_CONSTANT, fill_span, "438201454014"},
     {"runs are present", CODEC_CONSTANT, fill_runs, "630100310aab0101064014"},
     {"a bitmap of presence", CODEC_CONSTANT, fill_bitmap, "83a1e14f0d784014"},
