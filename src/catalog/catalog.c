@@ -16,6 +16,7 @@
 #include "catalog/name_arena.h"
 #include "catalog/name_table.h"
 #include "catalog/path_tree.h"
+#include "catalog/prefetch.h"
 #include "model/name.h"
 #include "model/window.h"
 
@@ -152,14 +153,12 @@ static struct catalog_entry entry_of_slot(struct catalog *c, const struct name_s
 }
 
 /* Loads what the comparison will need. */
-static void prefetch_entry(struct catalog *c, const struct name_slot *slot, size_t name_len)
+PREFETCH_INLINE void prefetch_entry(struct catalog *c, const struct name_slot *slot, size_t name_len)
 {
     const char *name = name_at(&c->names, slot->name);
     __builtin_prefetch(name);
     __builtin_prefetch(name + name_len);
-    struct entry *page =
-        atomic_load_explicit(&c->entries.pages[slot->id >> ENTRY_PAGE_BITS], memory_order_relaxed);
-    __builtin_prefetch(&page[slot->id & (ENTRY_PAGE - 1)]);
+    entries_prefetch(&c->entries, slot->id);
 }
 
 /* Three passes, so that the cache misses of a chunk overlap: slots, then names and entries, then the
@@ -437,10 +436,19 @@ static void keep_findings(const struct path_tree *t, const struct node_list *nod
     }
 }
 
+PREFETCH_INLINE void prefetch_name(struct catalog *c, const struct findings *f, size_t i)
+{
+    if (i + 32 < f->n)
+        entries_prefetch(&c->entries, f->v[i + 32].id);
+    if (i + 16 < f->n)
+        __builtin_prefetch(catalog_name(c, f->v[i + 16].id, NULL));
+}
+
 static int report(struct catalog *c, const struct findings *f, catalog_node_fn fn, void *ctx)
 {
     const char *path = (const char *)f->paths.data;
     for (size_t i = 0; i < f->n; i++) {
+        prefetch_name(c, f, i);
         struct catalog_node node = {.id = f->v[i].id, .branch = f->v[i].branch};
         if (node.id) {
             node.path = catalog_name(c, node.id, &node.path_len);

@@ -4,6 +4,7 @@
 #define CARAT_CATALOG_ENTRIES_H
 
 #include "base/mem.h"
+#include "catalog/prefetch.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -54,6 +55,13 @@ static inline struct entry *entries_get(const struct entries *e, uint32_t id)
         return NULL;
     struct entry *x = &page[id & (ENTRY_PAGE - 1)];
     return atomic_load_explicit(&x->step_ms, memory_order_acquire) ? x : NULL;
+}
+
+PREFETCH_INLINE void entries_prefetch(const struct entries *e, uint32_t id)
+{
+    struct entry *page = atomic_load_explicit(&e->pages[id >> ENTRY_PAGE_BITS], memory_order_acquire);
+    if (page)
+        __builtin_prefetch(&page[id & (ENTRY_PAGE - 1)]);
 }
 
 #endif

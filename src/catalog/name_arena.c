@@ -1,9 +1,12 @@
 #include "catalog/name_arena.h"
 
 #include "base/mem.h"
+#include "catalog/big.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#define CHUNK_BYTES ((size_t)NAME_CHUNK_UNITS * NAME_UNIT)
 
 uint32_t name_arena_add(struct name_arena *a, const char *name, size_t len)
 {
@@ -11,7 +14,9 @@ uint32_t name_arena_add(struct name_arena *a, const char *name, size_t len)
     if (a->chunks == 0 || NAME_CHUNK_UNITS - a->used < units) {
         if (a->chunks == NAME_CHUNKS)
             return NAME_REF_FULL;
-        a->chunk[a->chunks++] = xmalloc((size_t)NAME_CHUNK_UNITS * NAME_UNIT);
+        /* Not in huge pages at first: a small catalog stays small. */
+        a->chunk[a->chunks] = a->chunks ? big_alloc(CHUNK_BYTES) : xmalloc(CHUNK_BYTES);
+        a->chunks++;
         a->used = 0;
     }
     char *p = a->chunk[a->chunks - 1] + (size_t)a->used * NAME_UNIT;
@@ -24,8 +29,10 @@ uint32_t name_arena_add(struct name_arena *a, const char *name, size_t len)
 
 void name_arena_release(struct name_arena *a)
 {
-    for (uint32_t i = 0; i < a->chunks; i++)
-        free(a->chunk[i]);
+    for (uint32_t i = 1; i < a->chunks; i++)
+        big_free(a->chunk[i], CHUNK_BYTES);
+    if (a->chunks)
+        free(a->chunk[0]);
     a->chunks = 0;
 }
 

@@ -1,45 +1,22 @@
 #include "catalog/name_table.h"
 
-#include "base/mem.h"
+#include "catalog/big.h"
 
 #include <assert.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #define SLOTS_FIRST 1024u
 /* Twice as many slots must be looked at by the time the new table is 3/4 full; 8 finishes early. */
 #define MOVES_PER_INSERT 8u
-/* From here on the kernel is asked for zero pages, huge ones if it has them: touched only when used, fewer
- * TLB misses. */
-#define MAP_BYTES (2u << 20)
 
 static struct name_slots slots_new(uint64_t n)
 {
-    size_t bytes = n * sizeof(struct name_slot);
-    struct name_slots s = {NULL, n - 1};
-    if (bytes < MAP_BYTES) {
-        s.v = xcalloc(n, sizeof *s.v);
-        return s;
-    }
-    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (p == MAP_FAILED) {
-        fprintf(stderr, "level=error msg=\"out of memory\" wanted_bytes=%zu\n", bytes);
-        abort();
-    }
-    madvise(p, bytes, MADV_HUGEPAGE);
-    s.v = p;
-    return s;
+    return (struct name_slots){big_alloc(n * sizeof(struct name_slot)), n - 1};
 }
 
 static void slots_free(struct name_slots *s)
 {
-    size_t bytes = (s->mask + 1) * sizeof *s->v;
-    if (s->v && bytes >= MAP_BYTES)
-        munmap(s->v, bytes);
-    else
-        free(s->v);
+    big_free(s->v, (s->mask + 1) * sizeof *s->v);
     s->v = NULL;
 }
 

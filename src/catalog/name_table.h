@@ -7,6 +7,7 @@
 #define CARAT_CATALOG_NAME_TABLE_H
 
 #include "catalog/name_arena.h"
+#include "catalog/prefetch.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -40,7 +41,7 @@ const struct name_slot *name_table_find(const struct name_table *t, const struct
 /* The name must not be there yet. */
 void name_table_insert(struct name_table *t, uint64_t hash, uint32_t id, uint32_t name);
 
-static inline void name_table_prefetch(const struct name_table *t, uint64_t hash)
+PREFETCH_INLINE void name_table_prefetch(const struct name_table *t, uint64_t hash)
 {
     __builtin_prefetch(&t->now.v[hash & t->now.mask]);
 }

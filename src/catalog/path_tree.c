@@ -2,6 +2,7 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
+#include "catalog/big.h"
 #include "model/name.h"
 
 #include <assert.h>
@@ -9,26 +10,33 @@
 #include <string.h>
 
 #define SLOTS_FIRST 1024u
+#define PAGE_BYTES  (TREE_PAGE * sizeof(struct tree_node))
+
+static size_t children_bytes(const struct path_tree *t)
+{
+    return ((size_t)t->children_mask + 1) * sizeof *t->children;
+}
 
 void path_tree_init(struct path_tree *t)
 {
     memset(t, 0, sizeof *t);
     t->children_mask = t->label_mask = SLOTS_FIRST - 1;
-    t->children = xcalloc(SLOTS_FIRST, sizeof *t->children);
+    t->children = big_alloc(children_bytes(t));
     t->label_slots = xcalloc(SLOTS_FIRST, sizeof *t->label_slots);
     t->pages = xmalloc(sizeof *t->pages);
-    t->pages[0] = xcalloc(TREE_PAGE, sizeof **t->pages);
+    t->pages[0] = xmalloc(PAGE_BYTES); /* not in huge pages at first: a small catalog stays small */
     t->npages = 1;
     t->nodes = 1; /* the root */
-    tree_node(t, 0)->label = LABEL_NONE;
+    *tree_node(t, 0) = (struct tree_node){.label = LABEL_NONE};
 }
 
 void path_tree_release(struct path_tree *t)
 {
-    for (uint32_t i = 0; i < t->npages; i++)
-        free(t->pages[i]);
+    for (uint32_t i = 1; i < t->npages; i++)
+        big_free(t->pages[i], PAGE_BYTES);
+    free(t->pages[0]);
     free(t->pages);
-    free(t->children);
+    big_free(t->children, children_bytes(t));
     free(t->labels);
     free(t->label_slots);
     arena_release(&t->text);
@@ -37,8 +45,8 @@ void path_tree_release(struct path_tree *t)
 
 uint64_t path_tree_bytes(const struct path_tree *t)
 {
-    return (uint64_t)t->npages * (TREE_PAGE * sizeof(struct tree_node) + sizeof *t->pages) +
-           ((uint64_t)t->children_mask + 1) * sizeof *t->children +
+    /* The rest of the last page is not touched yet, and so not resident. */
+    return (uint64_t)t->nodes * sizeof(struct tree_node) + t->npages * sizeof *t->pages + children_bytes(t) +
            ((uint64_t)t->label_mask + 1) * sizeof *t->label_slots +
            (uint64_t)t->labels_cap * sizeof *t->labels + t->text.used;
 }
@@ -90,18 +98,20 @@ static uint32_t intern(struct path_tree *t, const char *text, size_t len)
     uint32_t id = t->nlabels++;
     t->labels[id] = (struct tree_label){arena_strndup(&t->text, text, len), hash, (uint16_t)len};
     *slot = id + 1;
-    if (t->nlabels > (uint64_t)(t->label_mask + 1) * 3 / 4)
+    if (t->nlabels > (uint64_t)(t->label_mask + 1) / 4 * 3)
         grow_labels(t);
     return id;
 }
 
-static uint32_t *child_slot(const struct path_tree *t, uint32_t parent, uint32_t label)
+static struct tree_slot *child_slot(const struct path_tree *t, uint32_t parent, uint32_t label, uint32_t hash)
 {
-    for (uint32_t i = tree_child_hash(parent, label) & t->children_mask;; i = (i + 1) & t->children_mask) {
-        uint32_t *slot = &t->children[i];
-        if (!*slot)
+    for (uint32_t i = hash & t->children_mask;; i = (i + 1) & t->children_mask) {
+        struct tree_slot *slot = &t->children[i];
+        if (!slot->node)
             return slot;
-        const struct tree_node *n = tree_node(t, *slot);
+        if (slot->hash != hash)
+            continue;
+        const struct tree_node *n = tree_node(t, slot->node);
         if (n->parent == parent && n->label == label)
             return slot;
     }
@@ -109,21 +119,24 @@ static uint32_t *child_slot(const struct path_tree *t, uint32_t parent, uint32_t
 
 uint32_t path_tree_child(const struct path_tree *t, uint32_t parent, uint32_t label)
 {
-    return *child_slot(t, parent, label);
+    return child_slot(t, parent, label, tree_child_hash(parent, label))->node;
 }
 
 static void grow_children(struct path_tree *t)
 {
-    uint32_t mask = t->children_mask * 2 + 1;
-    free(t->children);
-    t->children = xcalloc((size_t)mask + 1, sizeof *t->children);
-    t->children_mask = mask;
-    for (uint32_t n = 1; n < t->nodes; n++) {
-        uint32_t i = tree_child_hash(tree_node(t, n)->parent, tree_node(t, n)->label) & mask;
-        while (t->children[i])
+    struct tree_slot *old = t->children;
+    size_t old_bytes = children_bytes(t), n = (size_t)t->children_mask + 1;
+    uint32_t mask = t->children_mask = t->children_mask * 2 + 1;
+    t->children = big_alloc(children_bytes(t));
+    for (size_t k = 0; k < n; k++) {
+        if (!old[k].node)
+            continue;
+        uint32_t i = old[k].hash & mask;
+        while (t->children[i].node)
             i = (i + 1) & mask;
-        t->children[i] = n;
+        t->children[i] = old[k];
     }
+    big_free(old, old_bytes);
 }
 
 static uint32_t new_node(struct path_tree *t, uint32_t parent, uint32_t label)
@@ -132,7 +145,7 @@ static uint32_t new_node(struct path_tree *t, uint32_t parent, uint32_t label)
     uint32_t id = t->nodes++;
     if (id >> TREE_PAGE_BITS == t->npages) {
         t->pages = xrealloc(t->pages, (t->npages + 1) * sizeof *t->pages);
-        t->pages[t->npages++] = xmalloc(TREE_PAGE * sizeof **t->pages);
+        t->pages[t->npages++] = big_alloc(PAGE_BYTES);
     }
     struct tree_node *up = tree_node(t, parent);
     *tree_node(t, id) = (struct tree_node){parent, label, 0, up->first_child, 0};
@@ -142,11 +155,13 @@ static uint32_t new_node(struct path_tree *t, uint32_t parent, uint32_t label)
 
 static uint32_t child_or_new(struct path_tree *t, uint32_t parent, uint32_t label)
 {
-    uint32_t *slot = child_slot(t, parent, label);
-    if (*slot)
-        return *slot;
-    uint32_t id = *slot = new_node(t, parent, label);
-    if (t->nodes > (uint64_t)(t->children_mask + 1) * 3 / 4)
+    uint32_t hash = tree_child_hash(parent, label);
+    struct tree_slot *slot = child_slot(t, parent, label, hash);
+    if (slot->node)
+        return slot->node;
+    uint32_t id = new_node(t, parent, label);
+    *slot = (struct tree_slot){hash, id};
+    if (t->nodes > (uint64_t)(t->children_mask + 1) / 4 * 3)
         grow_children(t);
     return id;
 }

@@ -1,8 +1,9 @@
 /* The paths of all series without tags as a tree of labels, for globs.
  *
  * A node is 20 bytes; children hang from their parent as a list (newest first) and are also found by one
- * hash over (parent, label). Every distinct label is stored once. Node 0 is the root. Nodes never move
- * and are never removed. No lock of its own: many readers or one writer. */
+ * hash over (parent, label), whose slots keep the hash: a probe that hits another node costs no cache miss.
+ * Every distinct label is stored once. Node 0 is the root. Nodes never move and are never removed. No lock of
+ * its own: many readers or one writer. */
 #ifndef CARAT_CATALOG_PATH_TREE_H
 #define CARAT_CATALOG_PATH_TREE_H
 
@@ -13,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TREE_PAGE_BITS 14
+#define TREE_PAGE_BITS 18
 #define TREE_PAGE      (1u << TREE_PAGE_BITS)
 #define LABEL_NONE     UINT32_MAX
 
@@ -30,10 +31,15 @@ struct tree_label {
     uint16_t len;
 };
 
+struct tree_slot {
+    uint32_t hash;
+    uint32_t node; /* 0: empty */
+};
+
 struct path_tree {
     struct tree_node **pages;
     uint32_t npages, nodes;
-    uint32_t *children; /* open addressing: node by (parent, label), 0: empty; at most 3/4 full */
+    struct tree_slot *children; /* open addressing, node by (parent, label); at most 3/4 full */
     uint32_t children_mask;
     struct tree_label *labels;
     uint32_t nlabels, labels_cap;
@@ -57,6 +63,7 @@ static inline struct tree_node *tree_node(const struct path_tree *t, uint32_t i)
 {
     return &t->pages[i >> TREE_PAGE_BITS][i & (TREE_PAGE - 1)];
 }
+/* All 32 bits are kept in the slot, so a table may have up to 2^32 slots. */
 static inline uint32_t tree_child_hash(uint32_t parent, uint32_t label)
 {
     uint64_t x = ((uint64_t)parent << 32 | label) * 0x9e3779b97f4a7c15ull;

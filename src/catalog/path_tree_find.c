@@ -8,6 +8,7 @@
  * with the set of pattern levels that each path so far has come to: every node is visited once. */
 #include "base/mem.h"
 #include "catalog/path_tree.h"
+#include "catalog/prefetch.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -121,12 +122,27 @@ struct step {
     size_t limit; /* SIZE_MAX except in the last level */
 };
 
-static void prefetch_children(const struct step *s, size_t i)
+#define LANES 32
+#define AHEAD 8
+
+/* A list of children is a chain of cache misses. Those of the next LANES nodes are walked abreast, up to
+ * AHEAD children deep, so that their misses overlap. */
+PREFETCH_INLINE void prefetch_children(const struct step *s, size_t i)
 {
-    if (i + PREFETCH < s->from->n)
-        __builtin_prefetch(tree_node(s->t, s->from->v[i + PREFETCH]));
-    if (i + PREFETCH / 2 < s->from->n)
-        __builtin_prefetch(tree_node(s->t, tree_node(s->t, s->from->v[i + PREFETCH / 2])->first_child));
+    const struct path_tree *t = s->t;
+    uint32_t at[LANES];
+    size_t n = s->from->n - i < LANES ? s->from->n - i : LANES;
+    for (size_t k = 0; k < n; k++)
+        __builtin_prefetch(tree_node(t, s->from->v[i + k]));
+    for (size_t k = 0; k < n; k++) {
+        at[k] = tree_node(t, s->from->v[i + k])->first_child;
+        __builtin_prefetch(tree_node(t, at[k]));
+    }
+    for (unsigned depth = 1; depth < AHEAD; depth++)
+        for (size_t k = 0; k < n; k++) {
+            at[k] = at[k] ? tree_node(t, at[k])->next_sibling : 0;
+            __builtin_prefetch(tree_node(t, at[k]));
+        }
 }
 
 /* Tries every child. A memo pays only if labels can come up twice, under different parents. */
@@ -134,7 +150,8 @@ static void step_wildcard(const struct step *s)
 {
     uint8_t *memo = s->from->n > 1 && s->g->kind == GLOB_PATTERN ? xcalloc(s->t->nlabels, 1) : NULL;
     for (size_t i = 0; i < s->from->n && s->to->n <= s->limit; i++) {
-        prefetch_children(s, i);
+        if (i % LANES == 0)
+            prefetch_children(s, i);
         size_t start = s->to->n;
         for (uint32_t c = tree_node(s->t, s->from->v[i])->first_child; c;) {
             const struct tree_node *n = tree_node(s->t, c);
@@ -142,21 +159,23 @@ static void step_wildcard(const struct step *s)
                 node_list_push(s->to, c);
             c = n->next_sibling;
         }
-        sort_nodes(s->t, s->to->v + start, s->to->n - start);
+        if (s->to->n > start)
+            sort_nodes(s->t, s->to->v + start, s->to->n - start);
     }
     free(memo);
 }
 
-static void prefetch_slot(const struct path_tree *t, uint32_t parent, uint32_t label)
+PREFETCH_INLINE void prefetch_slot(const struct path_tree *t, uint32_t parent, uint32_t label)
 {
     __builtin_prefetch(&t->children[tree_child_hash(parent, label) & t->children_mask]);
 }
 
-static void prefetch_slot_node(const struct path_tree *t, uint32_t parent, uint32_t label)
+PREFETCH_INLINE void prefetch_slot_node(const struct path_tree *t, uint32_t parent, uint32_t label)
 {
-    uint32_t n = t->children[tree_child_hash(parent, label) & t->children_mask];
-    if (n)
-        __builtin_prefetch(tree_node(t, n));
+    uint32_t hash = tree_child_hash(parent, label), i = hash & t->children_mask;
+    while (t->children[i].node && t->children[i].hash != hash)
+        i = (i + 1) & t->children_mask;
+    __builtin_prefetch(tree_node(t, t->children[i].node));
 }
 
 /* Looks the choices up, in their order, under every node of the frontier. */

@@ -243,7 +243,7 @@ static void bad_patterns_say_where(void **state)
     memset(big, '.', 70000);
     assert_int_equal(catalog_find(c, big, 70000, 0, append_node, NULL, &err), ERR_INVALID);
     assert_int_equal(catalog_find(c, big, 60000, 0, append_node, NULL, &err), OK);
-    for (int i = 0; i < 70000; i += 3)
+    for (int i = 0; i + 3 <= 70000; i += 3)
         memcpy(big + i, "**.", 3);
     assert_int_equal(catalog_find(c, big, 63 * 3 - 1, 0, append_node, NULL, &err), OK);
     assert_int_equal(catalog_find(c, big, 64 * 3 - 1, 0, append_node, NULL, &err), ERR_LIMIT);
