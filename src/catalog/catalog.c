@@ -214,6 +214,15 @@ static void create_locked(struct catalog *c, const struct sample *s, uint32_t st
         *out = (struct catalog_entry){.id = new.id, .step_ms = step, .define = true};
 }
 
+/* Under the lock. */
+static void show_counts(struct catalog *c)
+{
+    if (!c->series_gauge)
+        return;
+    gauge_set(c->series_gauge, catalog_count(c));
+    gauge_set(c->pending_gauge, (int64_t)c->pending.n);
+}
+
 /* The rules are asked outside the lock: they run regular expressions. */
 static void create_chunk(struct catalog *c, const struct sample *s, const uint32_t *which, size_t n,
                          struct catalog_entry *out)
@@ -227,11 +236,8 @@ static void create_chunk(struct catalog *c, const struct sample *s, const uint32
         name_table_prefetch(&c->table, s[which[i]].hash);
     for (size_t i = 0; i < n; i++)
         create_locked(c, &s[which[i]], step[i], &out[which[i]]);
-    if (c->pending_gauge)
-        gauge_set(c->pending_gauge, (int64_t)c->pending.n);
+    show_counts(c);
     unlock(c);
-    if (c->series_gauge)
-        gauge_set(c->series_gauge, catalog_count(c));
 }
 
 void catalog_resolve(struct catalog *c, const struct sample *samples, size_t n, struct catalog_entry *out)
@@ -294,6 +300,7 @@ static int take_over(struct catalog *c, const struct newcomer *s, struct err *er
     rc = check_claim(c, s, err);
     if (rc == OK && !insert_locked(c, s))
         rc = err_set(err, ERR_LIMIT, "no room for more series names");
+    show_counts(c);
     unlock(c);
     return rc < 0 ? rc : OK;
 }
@@ -558,10 +565,9 @@ static void update_metrics(struct catalog *c)
 {
     if (!c->series_gauge)
         return;
-    gauge_set(c->series_gauge, catalog_count(c));
     gauge_set(c->bytes_gauge, (int64_t)catalog_memory_bytes(c));
     lock_shared(c);
-    gauge_set(c->pending_gauge, (int64_t)c->pending.n);
+    show_counts(c);
     unlock(c);
 }
 
@@ -613,14 +619,13 @@ void catalog_free(struct catalog *c)
     free(c);
 }
 
-static size_t fill_rows(struct catalog *c, const uint32_t *ids, size_t n, struct catalog_row *rows)
+static void fill_rows(struct catalog *c, const uint32_t *ids, size_t n, struct catalog_row *rows)
 {
     for (size_t i = 0; i < n; i++) {
         size_t len;
         const char *name = catalog_name(c, ids[i], &len);
         rows[i] = (struct catalog_row){ids[i], catalog_step_ms(c, ids[i]), name, (uint32_t)len};
     }
-    return n;
 }
 
 /* Writes ids[0..n); *done tells how many are durable. */

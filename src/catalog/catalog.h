@@ -20,13 +20,14 @@
 struct catalog;
 struct catalog_store;
 
-/* Tells the step of a new series by its name (the retention rules). Any thread. */
+/* Tells the step of a new series by its name (the retention rules): STEP_MIN_MS..STEP_MAX_MS. Any thread; no
+ * lock is held. */
 typedef uint32_t (*catalog_step_fn)(void *ctx, const char *name, size_t name_len);
 
 struct catalog_options {
-    struct catalog_store *store; /* NULL: nothing is kept; else taken over */
+    struct catalog_store *store; /* NULL: nothing is kept; else taken over, also if opening fails */
     uint32_t max_series;         /* 0: 100 million */
-    catalog_step_fn step;
+    catalog_step_fn step;        /* NULL: 60 s */
     void *step_ctx;
     struct metrics *metrics; /* may be NULL */
 };
@@ -48,7 +49,8 @@ void catalog_resolve(struct catalog *c, const struct sample *samples, size_t n, 
 /* The definitions of these ids are durable in the stream; later batches need not carry them. */
 void catalog_defs_durable(struct catalog *c, const uint32_t *ids, size_t n);
 
-/* Takes over a definition read from the stream. OK also if it is known already; ERR_CORRUPT if the id
+/* Takes over a definition read from the stream, so durable there. OK also if it is known already (then its
+ * step and `define` stay as they are); ERR_CORRUPT if the id
  * belongs to another name or the name to another id. */
 int catalog_define(struct catalog *c, uint32_t id, uint32_t step_ms, const char *name, size_t name_len,
                    struct err *err) must_check;
@@ -75,8 +77,9 @@ typedef int (*catalog_node_fn)(void *ctx, const struct catalog_node *node);
 /* Nodes that match a Graphite glob, in path order (byte order, level by level). Per level:
  * * any run of bytes, ? one, [a-z0] a set ([!a] its complement), {a,b*} alternatives; a level that is **
  * matches any number of levels, at least one. Tagged series are not in this tree. ERR_INVALID says where the
- * pattern is wrong (unclosed [ or {). ERR_LIMIT: more than `limit` nodes (0: no limit). A non-zero fn result
- * stops and is returned. */
+ * pattern is wrong (unclosed [ or {). ERR_LIMIT: more than `limit` nodes (0: no limit), or ** in a pattern of
+ * more than 63 levels. On an error fn has not been called. A non-zero fn result stops and is returned. fn may
+ * call the catalog: no lock is held. */
 int catalog_find(struct catalog *c, const char *pattern, size_t len, size_t limit, catalog_node_fn fn,
                  void *ctx, struct err *err) must_check;
 
@@ -91,7 +94,9 @@ uint32_t catalog_count(struct catalog *c);
 uint32_t catalog_max_id(struct catalog *c);
 uint64_t catalog_memory_bytes(struct catalog *c);
 
-/* Writes new definitions to the store; durable on return. One caller at a time. */
+/* Writes new definitions to the store; durable on return. After a failure those that were not written wait
+ * for the next call. Also puts new names into the path tree, so that finds need not. One caller at a time;
+ * everything else goes on meanwhile. */
 int catalog_flush(struct catalog *c, struct err *err) must_check;
 
 #endif

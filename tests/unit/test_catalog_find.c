@@ -191,6 +191,41 @@ static void deep_levels_find_each_node_once(void **state)
     catalog_free(c);
 }
 
+struct last {
+    char path[128];
+    size_t n;
+};
+
+static int check_ascending(void *ctx, const struct catalog_node *node)
+{
+    struct last *l = ctx;
+    if (l->n++ && strcmp(l->path, node->path) >= 0)
+        fail_msg("%s before %s", l->path, node->path);
+    snprintf(l->path, sizeof l->path, "%s", node->path);
+    return OK;
+}
+
+/* Names alike for longer than any sort key, in no order, one the beginning of another. */
+static void many_siblings_are_sorted(void **state)
+{
+    struct catalog *c = catalog_of(NULL, 0);
+    struct err err = ERR_INIT;
+    char name[128];
+    for (uint32_t i = 0; i < 1009; i++) {
+        uint32_t k = i * 337 % 1009;
+        int len = snprintf(name, sizeof name, "a.host-%s-%.*s%u", k % 2 ? "x" : "long-common-part",
+                           (int)(k % 12), "000000000000", k);
+        assert_int_equal(catalog_define(c, i + 1, 60000, name, (size_t)len, &err), OK);
+    }
+    const char *pattern[] = {"a.*", "**", "a.host-*"};
+    for (int i = 0; i < 3; i++) {
+        struct last l = {"", 0};
+        assert_int_equal(catalog_find(c, pattern[i], strlen(pattern[i]), 0, check_ascending, &l, &err), OK);
+        assert_int_equal(l.n, i == 1 ? 1010 : 1009);
+    }
+    catalog_free(c);
+}
+
 static int refuse(void *ctx, const struct catalog_node *node)
 {
     return --*(int *)ctx == 0 ? 77 : OK;
@@ -350,6 +385,7 @@ int main(void)
         cmocka_unit_test(random_globs_agree_with_fnmatch),
         cmocka_unit_test(finds_are_sorted_level_by_level),
         cmocka_unit_test(deep_levels_find_each_node_once),
+        cmocka_unit_test(many_siblings_are_sorted),
         cmocka_unit_test(limits_and_callbacks_stop),
         cmocka_unit_test(bad_patterns_say_where),
         cmocka_unit_test(random_finds_agree_with_the_definition),
