@@ -83,7 +83,7 @@ static void unlock(struct catalog *c)
 static uint64_t memory_locked(struct catalog *c)
 {
     return sizeof *c + name_table_bytes(&c->table) + name_arena_bytes(&c->names) +
-           (uint64_t)c->entries.npages * ENTRY_PAGE * sizeof(struct entry) +
+           (uint64_t)catalog_count(c) * sizeof(struct entry) + ENTRY_PAGES * sizeof(struct entry *) +
            (c->pending.cap + c->unindexed.cap) * sizeof(uint32_t) + path_tree_bytes(&c->tree);
 }
 
@@ -606,9 +606,7 @@ void catalog_free(struct catalog *c)
         return;
     if (c->store)
         c->store->ops->free(c->store);
-    for (uint32_t i = 0; i <= catalog_max_id(c) >> ENTRY_PAGE_BITS; i++)
-        free(atomic_load_explicit(&c->entries.pages[i], memory_order_relaxed));
-    free(c->entries.pages);
+    entries_release(&c->entries);
     name_table_release(&c->table);
     name_arena_release(&c->names);
     path_tree_release(&c->tree);

@@ -4,6 +4,7 @@
 #define CARAT_CATALOG_ENTRIES_H
 
 #include "base/mem.h"
+#include "catalog/big.h"
 #include "catalog/prefetch.h"
 
 #include <stdatomic.h>
@@ -11,7 +12,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#define ENTRY_PAGE_BITS 12
+#define ENTRY_PAGE_BITS 18
 #define ENTRY_PAGE      (1u << ENTRY_PAGE_BITS)
 #define ENTRY_PAGES     (1u << (32 - ENTRY_PAGE_BITS))
 
@@ -25,14 +26,19 @@ struct entry {
 _Static_assert(sizeof(struct entry) == 12, "the budget per series counts on it");
 
 struct entries {
-    struct entry *_Atomic *pages; /* ENTRY_PAGES of them, untouched ones cost no memory */
-    uint32_t npages;              /* in use; not necessarily the first ones */
+    struct entry *_Atomic *pages; /* ENTRY_PAGES of them */
 };
 
 static inline void entries_init(struct entries *e)
 {
     e->pages = xcalloc(ENTRY_PAGES, sizeof *e->pages);
-    e->npages = 0;
+}
+
+static inline void entries_release(struct entries *e)
+{
+    for (uint32_t i = 0; i < ENTRY_PAGES; i++)
+        big_free(atomic_load_explicit(&e->pages[i], memory_order_relaxed), ENTRY_PAGE * sizeof(struct entry));
+    free(e->pages);
 }
 
 /* Room for an id, for the writer to fill; zero if it is new. */
@@ -40,8 +46,7 @@ static inline struct entry *entries_room(struct entries *e, uint32_t id)
 {
     struct entry *page = atomic_load_explicit(&e->pages[id >> ENTRY_PAGE_BITS], memory_order_relaxed);
     if (!page) {
-        page = xcalloc(ENTRY_PAGE, sizeof *page);
-        e->npages++;
+        page = big_alloc(ENTRY_PAGE * sizeof *page);
         atomic_store_explicit(&e->pages[id >> ENTRY_PAGE_BITS], page, memory_order_release);
     }
     return &page[id & (ENTRY_PAGE - 1)];

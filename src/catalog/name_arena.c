@@ -1,9 +1,7 @@
 #include "catalog/name_arena.h"
 
-#include "base/mem.h"
 #include "catalog/big.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #define CHUNK_BYTES ((size_t)NAME_CHUNK_UNITS * NAME_UNIT)
@@ -14,9 +12,7 @@ uint32_t name_arena_add(struct name_arena *a, const char *name, size_t len)
     if (a->chunks == 0 || NAME_CHUNK_UNITS - a->used < units) {
         if (a->chunks == NAME_CHUNKS)
             return NAME_REF_FULL;
-        /* Not in huge pages at first: a small catalog stays small. */
-        a->chunk[a->chunks] = a->chunks ? big_alloc(CHUNK_BYTES) : xmalloc(CHUNK_BYTES);
-        a->chunks++;
+        a->chunk[a->chunks++] = big_alloc(CHUNK_BYTES);
         a->used = 0;
     }
     char *p = a->chunk[a->chunks - 1] + (size_t)a->used * NAME_UNIT;
@@ -29,10 +25,8 @@ uint32_t name_arena_add(struct name_arena *a, const char *name, size_t len)
 
 void name_arena_release(struct name_arena *a)
 {
-    for (uint32_t i = 1; i < a->chunks; i++)
+    for (uint32_t i = 0; i < a->chunks; i++)
         big_free(a->chunk[i], CHUNK_BYTES);
-    if (a->chunks)
-        free(a->chunk[0]);
     a->chunks = 0;
 }
 

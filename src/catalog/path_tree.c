@@ -24,7 +24,7 @@ void path_tree_init(struct path_tree *t)
     t->children = big_alloc(children_bytes(t));
     t->label_slots = xcalloc(SLOTS_FIRST, sizeof *t->label_slots);
     t->pages = xmalloc(sizeof *t->pages);
-    t->pages[0] = xmalloc(PAGE_BYTES); /* not in huge pages at first: a small catalog stays small */
+    t->pages[0] = big_alloc(PAGE_BYTES);
     t->npages = 1;
     t->nodes = 1; /* the root */
     *tree_node(t, 0) = (struct tree_node){.label = LABEL_NONE};
@@ -32,9 +32,8 @@ void path_tree_init(struct path_tree *t)
 
 void path_tree_release(struct path_tree *t)
 {
-    for (uint32_t i = 1; i < t->npages; i++)
+    for (uint32_t i = 0; i < t->npages; i++)
         big_free(t->pages[i], PAGE_BYTES);
-    free(t->pages[0]);
     free(t->pages);
     big_free(t->children, children_bytes(t));
     free(t->labels);
