@@ -50,8 +50,8 @@ void catalog_resolve(struct catalog *c, const struct sample *samples, size_t n, 
 void catalog_defs_durable(struct catalog *c, const uint32_t *ids, size_t n);
 
 /* Takes over a definition read from the stream, so durable there. OK also if it is known already (then its
- * step and `define` stay as they are); ERR_CORRUPT if the id
- * belongs to another name or the name to another id. */
+ * step and `define` stay as they are); ERR_CORRUPT if the id belongs to another name, the name to another id,
+ * or the definition cannot be one. */
 int catalog_define(struct catalog *c, uint32_t id, uint32_t step_ms, const char *name, size_t name_len,
                    struct err *err) must_check;
 /* Ids up to and including this one are in use somewhere: do not hand them out again. */
