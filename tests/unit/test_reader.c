@@ -23,16 +23,6 @@
 
 /* --- what stands around the reader --- */
 
-/* A catalog of one series. */
-struct catalog {
-    uint32_t step_ms;
-};
-
-uint32_t catalog_step_ms(struct catalog *c, uint32_t id)
-{
-    return id == SERIES ? c->step_ms : 0;
-}
-
 #define HOT_WINDOWS 64
 
 struct fake_hot {
@@ -62,23 +52,37 @@ static int fake_read(struct hot *h, uint32_t series, uint32_t step_ms, int64_t f
 static const struct hot_ops fake_ops = {.name = "fake", .read = fake_read};
 
 struct env {
-    struct catalog catalog;
+    uint32_t step_ms;
+    struct catalog *catalog;
     struct fake_hot hot;
     struct warm *warm, *mem; /* mem is inside warm */
     struct metrics *metrics;
     struct reader *reader;
 };
 
+/* Begins anew with a series of this step and empty tiers. */
+static void begin(struct env *e, uint32_t step_ms)
+{
+    struct err err = ERR_INIT;
+    reader_free(e->reader);
+    catalog_free(e->catalog);
+    e->hot.n = 0;
+    if (e->step_ms)
+        assert_int_equal(warm_expire(e->mem, e->step_ms, INT64_MAX / 2, &err), OK);
+    e->step_ms = step_ms;
+    assert_int_equal(catalog_open(&(struct catalog_options){0}, &e->catalog, &err), OK);
+    assert_int_equal(catalog_define(e->catalog, SERIES, step_ms, "a.b", 3, &err), OK);
+    e->reader = reader_new(&(struct reader_options){e->catalog, &e->hot.base, e->warm, e->metrics});
+}
+
 static int setup(void **state)
 {
     struct env *e = xcalloc(1, sizeof *e);
-    e->catalog.step_ms = 60000;
     e->hot.base.ops = &fake_ops;
     e->mem = warm_mem_new(NULL);
     e->warm = warm_fault_new(e->mem);
     e->metrics = metrics_new();
-    e->reader = reader_new(&(struct reader_options){
-        .catalog = &e->catalog, .hot = &e->hot.base, .warm = e->warm, .metrics = e->metrics});
+    begin(e, 60000);
     *state = e;
     return 0;
 }
@@ -87,6 +91,7 @@ static int teardown(void **state)
 {
     struct env *e = *state;
     reader_free(e->reader);
+    catalog_free(e->catalog);
     warm_free(e->warm);
     metrics_free(e->metrics);
     free(e);
@@ -135,7 +140,7 @@ static void put_warm(struct env *e, const struct hot_window *w)
     struct buf block = BUF_INIT;
     struct err err = ERR_INIT;
     codec_encode(&(struct codec_in){w->slots.n, w->slots.present, w->slots.value}, &block);
-    struct part p = {{SERIES, e->catalog.step_ms, w->window_ms, w->hi}, w->lo, block.data, block.len};
+    struct part p = {{SERIES, e->step_ms, w->window_ms, w->hi}, w->lo, block.data, block.len};
     assert_int_equal(warm_put(e->mem, &p, 1, NULL, 0, &err), OK);
     buf_release(&block);
 }
@@ -173,7 +178,7 @@ static void fetch(struct env *e, int64_t from, int64_t until, struct column *c, 
     if (reader_fetch(e->reader, SERIES, from, until, 1000000, c, report, &err) < 0)
         fail_msg("fetch: %s", err.text);
     assert_int_equal(c->series, SERIES);
-    assert_int_equal(c->step_ms, e->catalog.step_ms);
+    assert_int_equal(c->step_ms, e->step_ms);
 }
 
 /* Both kinds of reads agree with the model. */
@@ -267,13 +272,6 @@ static void lay_window(struct env *e, const struct stream_model *s, int64_t wind
     }
 }
 
-static void forget(struct env *e)
-{
-    struct err err = ERR_INIT;
-    e->hot.n = 0;
-    assert_int_equal(warm_expire(e->mem, e->catalog.step_ms, INT64_MAX / 2, &err), OK);
-}
-
 static void the_last_write_in_the_stream_wins(void **state)
 {
     struct env *e = *state;
@@ -283,8 +281,8 @@ static void the_last_write_in_the_stream_wins(void **state)
     struct stream_model *s = xmalloc(sizeof *s);
     for (int round = 0; round < 400; round++) {
         uint64_t seed = r.s;
-        e->catalog.step_ms = steps[below(&r, ARRAY_LEN(steps))];
-        make_stream(s, &r, e->catalog.step_ms);
+        begin(e, steps[below(&r, ARRAY_LEN(steps))]);
+        make_stream(s, &r, e->step_ms);
         int64_t span = window_span_ms(s->step_ms), start = 1000 * span;
         for (int w = 0; w < 5; w++)
             lay_window(e, s, start + w * span, &r);
@@ -297,7 +295,6 @@ static void the_last_write_in_the_stream_wins(void **state)
             check_latest(e, s, from);
         }
         check_latest(e, s, 0);
-        forget(e);
     }
     free(s);
 }
@@ -547,7 +544,7 @@ static void hot_alone_is_enough(void **state)
     struct err err = ERR_INIT;
     int64_t ts;
     double v;
-    struct reader *r = reader_new(&(struct reader_options){.catalog = &e->catalog, .hot = &e->hot.base});
+    struct reader *r = reader_new(&(struct reader_options){e->catalog, &e->hot.base, NULL, NULL});
     hot_point(e, 2, 1, 1, 1, 21);
     assert_int_equal(reader_fetch(r, SERIES, 2 * SPAN, 3 * SPAN, 240, &c, &report, &err), OK);
     assert_true(value_at(&c, 2, 1) == 21);
