@@ -84,7 +84,7 @@ static void merge_window(struct search *s, int64_t window_ms, size_t first, doub
     *c = (struct column){s->series, window_ms, s->step_ms, n, values};
     for (uint32_t i = 0; i < n; i++)
         values[i] = column_missing();
-    struct hot_copies hot = {s->hot.v + first, s->hot.n - first, 0};
+    struct hot_copies hot = {first < s->hot.n ? s->hot.v + first : NULL, s->hot.n - first, 0};
     struct overlay o;
     overlay_init(&o, c, &hot);
     if (s->warm.n && s->warm.window_ms == window_ms)
