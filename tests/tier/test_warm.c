@@ -663,7 +663,7 @@ static void random_operations_match_the_model(void **state)
 const char *__tsan_default_suppressions(void);
 const char *__tsan_default_suppressions(void)
 {
-    return "called_from_lib:librocksdb.so";
+    return "called_from_lib:librocksdb.so\ncalled_from_lib:libstdc++.so";
 }
 
 #define REPLACED 1500
