@@ -14,8 +14,8 @@
 #include "model/window.h"
 
 #define WARM_KEY_BYTES     22
-#define WARM_GROUP_BYTES   8 /* step and group: the prefix that expiry works on */
-#define WARM_SERIES_BYTES  12
+#define WARM_GROUP_BYTES   8  /* step and group: the prefix that expiry works on */
+#define WARM_WINDOW_BYTES  14 /* all but hi: one window of one series */
 #define WARM_GROUP_WINDOWS 32
 
 static inline int64_t warm_group_ms(uint32_t step_ms)

@@ -264,6 +264,9 @@ static int rocks_read(struct warm *w, uint32_t series, uint32_t step_ms, int64_t
     struct bounds bounds;
     rocksdb_readoptions_t *o = rocksdb_readoptions_create();
     set_bounds(&bounds, o, &k);
+    bool one_window = k.until_ms - k.from_ms == window_span_ms(step_ms);
+    rocksdb_readoptions_set_prefix_same_as_start(o, one_window);
+    rocksdb_readoptions_set_total_order_seek(o, !one_window);
     k.it = rocksdb_create_iterator(k.r->db, o);
     int rc = 0;
     while (rc == 0 && k.from_ms < k.until_ms)
@@ -282,6 +285,7 @@ static bool range_used(struct warm_rocksdb *r, const uint8_t *from, const uint8_
     rocksdb_readoptions_set_iterate_lower_bound(o, (const char *)from, WARM_GROUP_BYTES);
     rocksdb_readoptions_set_iterate_upper_bound(o, (const char *)until, WARM_GROUP_BYTES);
     rocksdb_readoptions_set_fill_cache(o, 0);
+    rocksdb_readoptions_set_total_order_seek(o, 1);
     rocksdb_iterator_t *it = rocksdb_create_iterator(r->db, o);
     rocksdb_iter_seek_to_first(it);
     char *msg = NULL;
@@ -371,6 +375,9 @@ static rocksdb_block_based_table_options_t *table_options(rocksdb_cache_t *cache
     rocksdb_block_based_options_set_block_cache(t, cache);
     rocksdb_block_based_options_set_block_size(t, BLOCK_BYTES);
     rocksdb_block_based_options_set_format_version(t, 5);
+    rocksdb_block_based_options_set_filter_policy(
+        t, rocksdb_filterpolicy_create_bloom_full(10)); /* takes over */
+    rocksdb_block_based_options_set_whole_key_filtering(t, 0);
     /* Index blocks count against the cache too, so that memory has one bound. */
     rocksdb_block_based_options_set_cache_index_and_filter_blocks(t, 1);
     rocksdb_block_based_options_set_cache_index_and_filter_blocks_with_high_priority(t, 1);
@@ -413,6 +420,9 @@ static void set_options(struct warm_rocksdb *r, const struct warm_rocksdb_option
     rocksdb_options_set_create_if_missing(r->options, from->create);
     set_sizes(r->options, from);
     set_logging(r->options);
+    rocksdb_options_set_prefix_extractor(r->options,
+                                         rocksdb_slicetransform_create_fixed_prefix(WARM_WINDOW_BYTES));
+    rocksdb_options_set_memtable_prefix_bloom_size_ratio(r->options, 0.05);
     rocksdb_block_based_table_options_t *t = table_options(r->cache);
     rocksdb_options_set_block_based_table_factory(r->options, t);
     rocksdb_block_based_options_destroy(t);

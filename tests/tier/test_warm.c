@@ -599,7 +599,8 @@ static void random_read(struct env *e, struct model *m, struct rng *r)
     size_t step = below(r, ARRAY_LEN(model_steps));
     int64_t span = window_span_ms(model_steps[step]);
     uint32_t series = 1 + below(r, 5);
-    int64_t from = below(r, 110) * span - below(r, 2) * 5, until = from + below(r, 110) * span;
+    int64_t from = below(r, 110) * span - below(r, 2) * 5,
+            until = from + (below(r, 3) ? below(r, 110) : 1) * span;
     model_read(m, step, series, from, until, &want);
     assert_int_equal(read_range(e, &got, series, model_steps[step], from, until), OK);
     size_t skip = 0;
