@@ -664,7 +664,7 @@ static void random_operations_match_the_model(void **state)
 const char *__tsan_default_suppressions(void);
 const char *__tsan_default_suppressions(void)
 {
-    return "called_from_lib:librocksdb.so\ncalled_from_lib:libstdc++.so";
+    return "called_from_lib:librocksdb.so\ncalled_from_lib:libstdc++.so\ncalled_from_lib:libzstd.so";
 }
 
 #define REPLACED 1500
