@@ -354,6 +354,25 @@ static void an_outage_of_hours_loses_the_newest_and_counts_them(void **state)
     free(m);
 }
 
+static void there_is_always_room_for_what_comes_back(void **state)
+{
+    struct sim *m = xmalloc(sizeof *m);
+    size_t lost;
+    int64_t at;
+    sim_init(m, 0);
+    sim_push(m);
+    sim_push(m);
+    assert_int_equal(schedule_next(&m->s, m->now_ms, m->now_ms, &at), SCHEDULE_POST);
+    for (unsigned i = 0; i < SCHEDULE_QUEUE_MAX; i++)
+        sim_push(m);
+    assert_int_equal(m->lost_full, 2); /* two are in flight */
+    assert_false(schedule_failed(&m->s, false, 0, &lost));
+    assert_int_equal(schedule_length(&m->s), SCHEDULE_QUEUE_MAX);
+    assert_int_equal(schedule_points(&m->s), SCHEDULE_QUEUE_MAX * 10);
+    sim_release(m);
+    free(m);
+}
+
 static void failed_batches_go_to_the_back_and_wait_a_minute(void **state)
 {
     struct sim *m = xmalloc(sizeof *m);
@@ -688,6 +707,7 @@ int main(void)
         cmocka_unit_test(a_healthy_server_gets_a_post_a_minute_at_the_hosts_second),
         cmocka_unit_test(a_backlog_drains_two_minutes_every_30_seconds),
         cmocka_unit_test(an_outage_of_hours_loses_the_newest_and_counts_them),
+        cmocka_unit_test(there_is_always_room_for_what_comes_back),
         cmocka_unit_test(failed_batches_go_to_the_back_and_wait_a_minute),
         cmocka_unit_test(a_network_error_is_retried_once_at_once),
         cmocka_unit_test(a_batch_is_given_up_after_60_failures),
