@@ -27,31 +27,27 @@ static inline bool is_digit(char c)
     return (unsigned char)(c - '0') < 10;
 }
 
-/* 0x80 in exactly those bytes of x that equal c. */
+/* 0x80 in the first byte of x (in memory order) that is below c, for c <= 0x80; 0 if there is none. Bytes
+ * after the first may be marked wrongly, by a borrow. */
+static inline uint64_t bytes_below(uint64_t x, uint8_t c)
+{
+    return (x - ONES * c) & ~x & HIGHS;
+}
 static inline uint64_t bytes_equal(uint64_t x, uint8_t c)
 {
-    uint64_t y = x ^ (ONES * c);
-    return ~(((y & ~HIGHS) + ~HIGHS) | y) & HIGHS;
+    return bytes_below(x ^ (ONES * c), 1);
 }
 
-/* Of the bytes before the first blank or control byte: where that byte is (8: none), and whether any of them
- * asks for the careful reader: DEL or above, a ';', or a dot after a dot. *dot carries the last. */
-struct word_scan {
-    unsigned len;
-    bool odd;
-};
-static inline struct word_scan scan_word(uint64_t x, uint64_t *dot)
+/* The marks in eight bytes of a name that ask for the careful reader: DEL or above, a ';', a dot after a dot.
+ * A wrong mark always has a right one before it, but for a '/' after a dot: that costs time, not truth. *dot
+ * carries whether the last byte was a dot. */
+static inline uint64_t odd_bytes(uint64_t x, uint64_t *dot)
 {
-    uint64_t ascii = x & ~HIGHS;
-    uint64_t ge21 = (ascii + ONES * (0x80 - 0x21)) | x;
-    uint64_t stop = ~ge21 & HIGHS;
-    unsigned len = stop ? (unsigned)__builtin_ctzll(stop) >> 3 : 8;
-    uint64_t before = stop ? (stop & -stop) - 1 : ~(uint64_t)0;
-    uint64_t dots = bytes_equal(x, '.') & before;
-    uint64_t odd = ((ascii + ONES) | x | bytes_equal(x, ';')) & HIGHS & before;
-    odd |= dots & ((dots << 8) | *dot);
+    uint64_t dots = bytes_equal(x, '.');
+    uint64_t odd = ((x + ONES) | x) & HIGHS;
+    odd |= bytes_equal(x, ';') | (dots & ((dots << 8) | *dot));
     *dot = dots >> 56;
-    return (struct word_scan){len, odd != 0};
+    return odd;
 }
 
 /* The end of a name that is canonical for sure, NULL otherwise. `end` bounds the eight-byte loads; the name
@@ -60,25 +56,43 @@ static const char *clean_name(const char *p, const char *end)
 {
     const char *start = p;
     uint64_t dot = 0x80; /* as if a dot came before: a leading one is a doubled one */
-    for (;;) {
+    for (;; p += 8) {
         uint64_t x = 0;
         if (end - p >= 8)
             x = get_u64le(p);
         else
             memcpy(&x, p, (size_t)(end - p));
-        struct word_scan w = scan_word(x, &dot);
-        if (w.odd)
-            return NULL;
-        p += w.len;
-        if (w.len < 8)
+        uint64_t stop = bytes_below(x, 0x21), odd = odd_bytes(x, &dot);
+        if (stop) {
+            if (odd & ((stop & -stop) - 1))
+                return NULL;
+            p += __builtin_ctzll(stop) >> 3;
             break;
+        }
+        if (odd)
+            return NULL;
     }
     size_t len = (size_t)(p - start);
     return len == 0 || len > NAME_MAX_BYTES || p[-1] == '.' ? NULL : p;
 }
 
-/* The time at p, a whole or decimal number of seconds, -1 or N; NULL if it is none of them. */
-static const char *parse_time(const char *p, int64_t now_ms, int64_t *ts_ms)
+static inline bool all_digits(uint64_t x)
+{
+    return (((x & 0xf0f0f0f0f0f0f0f0u) | (((x + 0x0606060606060606u) & 0xf0f0f0f0f0f0f0f0u) >> 4)) ==
+            0x3333333333333333u);
+}
+
+/* Eight digits, the first in the lowest byte: pairs, then fours, then all. */
+static inline uint64_t eight_digits(uint64_t x)
+{
+    x = (x & 0x0f0f0f0f0f0f0f0fu) * (10 << 8 | 1) >> 8;
+    x = (x & 0x00ff00ff00ff00ffu) * (100 << 16 | 1) >> 16;
+    return (x & 0x0000ffff0000ffffu) * (10000ull << 32 | 1) >> 32;
+}
+
+/* The time at p, a whole or decimal number of seconds, -1 or N; NULL if it is none of them. `end` bounds the
+ * eight-byte load. */
+static const char *parse_time(const char *p, const char *end, int64_t now_ms, int64_t *ts_ms)
 {
     if (*p == 'N') {
         *ts_ms = now_ms;
@@ -88,6 +102,10 @@ static const char *parse_time(const char *p, int64_t now_ms, int64_t *ts_ms)
     p += negative;
     const char *digits = p;
     int64_t s = 0, ms = 0;
+    if (end - p >= 8 && all_digits(get_u64le(p))) {
+        s = (int64_t)eight_digits(get_u64le(p));
+        p += 8;
+    }
     for (; is_digit(*p); p++)
         s = s < SECONDS_MAX / 10 ? s * 10 + (*p - '0') : SECONDS_MAX;
     bool any = p != digits;
@@ -120,7 +138,7 @@ static const char *parse_clean(const struct graphite_parser *g, const char *line
     if (!p || !is_blank(*p) || !isfinite(value))
         return NULL;
     int64_t ts_ms;
-    p = parse_time(p + 1, g->now_ms, &ts_ms);
+    p = parse_time(p + 1, end, g->now_ms, &ts_ms);
     if (!p)
         return NULL;
     const char *stop = p;
@@ -184,7 +202,7 @@ static int parse_careful(const struct graphite_parser *g, const char *line, cons
     if (!isfinite(s->value))
         return -1;
     *why = REJECT_TIME;
-    if (parse_time(f[2].start, g->now_ms, &s->ts_ms) != f[2].end)
+    if (parse_time(f[2].start, f[2].end, g->now_ms, &s->ts_ms) != f[2].end)
         return -1;
     s->name = name;
     s->name_len = (uint32_t)name_len;

@@ -174,7 +174,7 @@ void sink_session_cancel(struct sink_session *s)
 
 static void scratch_reserve(struct sink_session *s, size_t n)
 {
-    if (n <= s->cap)
+    if (s->cap && n <= s->cap)
         return;
     s->cap = n < 1024 ? 1024 : n + n / 2;
     s->verdict = xrealloc(s->verdict, s->cap * sizeof *s->verdict);

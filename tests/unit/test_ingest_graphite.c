@@ -348,6 +348,26 @@ static void random_numbers_read_as_strtod_reads_them(void **state)
     }
 }
 
+static void times_of_any_length(void **state)
+{
+    uint64_t s = 88172645463325252u;
+    for (int i = 0; i < 20000; i++) {
+        int64_t want = (int64_t)(next_random(&s) >> (14 + next_random(&s) % 50));
+        char text[128];
+        int n = snprintf(text, sizeof text, "a.b 1 %0*lld%s\n", (int)(next_random(&s) % 20), (long long)want,
+                         i % 2 ? "" : ".5");
+        struct parsed p;
+        parse(&p, text, (size_t)n, false);
+        assert_int_equal(p.b.n, 1);
+        int64_t got = p.b.v[0].ts_ms;
+        if (want < INT64_MAX / 10000 - 1)
+            assert_true(got == want * 1000 + (i % 2 ? 0 : 500));
+        else
+            assert_true(got >= INT64_MAX / 10000);
+        release(&p);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -359,6 +379,7 @@ int main(void)
         cmocka_unit_test(any_cut_gives_the_same_points),
         cmocka_unit_test(numbers_at_the_edges),
         cmocka_unit_test(numbers_of_many_digits),
+        cmocka_unit_test(times_of_any_length),
         cmocka_unit_test(random_numbers_read_as_strtod_reads_them),
     };
     return cmocka_run_group_tests_name("ingest_graphite", tests, NULL, NULL);
