@@ -226,16 +226,21 @@ static void connection_read(struct reader *r, struct connection *c)
     take_bytes(r, c, start, carried + (size_t)n);
 }
 
+/* The least recently active connection that was silent since before_ms, or NULL. Only the thread itself
+ * closes connections, so it stays valid. */
+static struct connection *silent_since(struct reader *r, int64_t before_ms)
+{
+    pthread_mutex_lock(&r->mtx);
+    struct connection *c = r->list.next;
+    bool silent = c != &r->list && c->active_ms < before_ms;
+    pthread_mutex_unlock(&r->mtx);
+    return silent ? c : NULL;
+}
+
 static void close_idle(struct reader *r)
 {
-    int64_t before = clock_mono_ms(r->l->o.clock) - r->l->o.idle_timeout_ms;
-    for (;;) {
-        pthread_mutex_lock(&r->mtx);
-        struct connection *c = r->list.next;
-        bool idle = c != &r->list && c->active_ms < before;
-        pthread_mutex_unlock(&r->mtx);
-        if (!idle)
-            return;
+    int64_t before_ms = clock_mono_ms(r->l->o.clock) - r->l->o.idle_timeout_ms;
+    for (struct connection *c; (c = silent_since(r, before_ms));) {
         counter_add(r->l->timed_out, 1);
         connection_close(r, c);
     }
@@ -243,8 +248,20 @@ static void close_idle(struct reader *r)
 
 static void close_all(struct reader *r)
 {
-    while (r->list.next != &r->list)
-        connection_close(r, r->list.next);
+    for (struct connection *c; (c = silent_since(r, INT64_MAX));)
+        connection_close(r, c);
+}
+
+/* The stream failed for good. A closed port makes relays keep their points; an open one would lose them. */
+static void close_door(struct reader *r)
+{
+    struct graphite_listener *l = r->l;
+    close_all(r);
+    if (r != &l->reader[0] || l->sockets.tcp < 0)
+        return;
+    close(l->sockets.tcp);
+    l->sockets.tcp = -1;
+    log_error("graphite", "no longer listening: the stream gave up", "port=%u", l->sockets.port);
 }
 
 /* --- accepting, on the first thread --- */
@@ -368,6 +385,8 @@ static bool turn(struct reader *r, int timeout_ms)
     if (r->l->o.idle_timeout_ms)
         close_idle(r);
     submit_if_any(r);
+    if (sink_gave_up(r->l->o.sink))
+        close_door(r);
     return n > 0;
 }
 
@@ -379,7 +398,7 @@ static void *reader_run(void *arg)
     while (!atomic_load(&l->stopping))
         turn(r, timeout_ms);
     epoll_ctl(r->epoll, EPOLL_CTL_DEL, r->wake, NULL);
-    if (r == &l->reader[0])
+    if (r == &l->reader[0] && l->sockets.tcp >= 0)
         epoll_ctl(r->epoll, EPOLL_CTL_DEL, l->sockets.tcp, NULL);
     int64_t until_us = clock_mono_us(clock_system()) + DRAIN_MS * 1000;
     while (turn(r, 0) && clock_mono_us(clock_system()) < until_us)
@@ -528,7 +547,8 @@ void graphite_listener_stop(struct graphite_listener *l)
         assert(n == sizeof one);
     }
     join_all(l);
-    close(l->sockets.tcp);
+    if (l->sockets.tcp >= 0)
+        close(l->sockets.tcp);
     if (l->sockets.udp >= 0)
         close(l->sockets.udp);
     for (unsigned i = 0; i < l->o.threads; i++)

@@ -36,6 +36,7 @@ struct sink {
     struct counter *rejected[REJECT_KINDS];
     struct counter *appended, *synced, *failed, *refused_whole, *busy;
     struct histogram *ack;
+    atomic_bool gave_up;
 };
 
 /* Points of one partition that are being gathered. */
@@ -129,6 +130,11 @@ struct sink *sink_new(const struct sink_options *o)
 void sink_free(struct sink *s)
 {
     free(s);
+}
+
+bool sink_gave_up(struct sink *s)
+{
+    return atomic_load_explicit(&s->gave_up, memory_order_relaxed);
 }
 
 struct sink_session *sink_session_new(struct sink *sink, const char *door)
@@ -362,6 +368,8 @@ static void submission_put(struct submission *sub)
 static void submission_fail(struct submission *sub, int status)
 {
     int none = OK;
+    if (status == ERR_FAILED)
+        atomic_store(&sub->sink->gave_up, true);
     atomic_compare_exchange_strong(&sub->status, &none, status);
 }
 

@@ -42,6 +42,10 @@ void sink_session_free(struct sink_session *s);
  * the end of the process. Any thread. */
 void sink_session_cancel(struct sink_session *s);
 
+/* The stream has failed for good: nothing is taken until a restart. A door that cannot tell its senders
+ * should close. Any thread. */
+bool sink_gave_up(struct sink *s);
+
 /* What became of a submission, told once when all of its accepted points are durable or have failed. */
 struct sink_result {
     int status; /* OK: every accepted point is on stable storage */

@@ -408,6 +408,38 @@ static void stop_does_not_hang_on_a_full_stream(void **state)
     gate_free(g);
 }
 
+/* Senders without acks must notice: their connections end and the port is closed. */
+static void a_failed_stream_closes_the_door(void **state)
+{
+    struct bench t;
+    struct gate_stream *g = gate_new(1, 1 << 20);
+    g->answer = ERR_FAILED;
+    bench_init(&t, &g->base, (struct graphite_listener_options){.threads = 1});
+    int fd = dial(&t, SOCK_STREAM), idle = dial(&t, SOCK_STREAM);
+    wait_open(&t, 2);
+    send_all(fd, "x 1 1763800000\n", 15);
+    char byte;
+    assert_true(recv(fd, &byte, 1, 0) <= 0);
+    assert_true(recv(idle, &byte, 1, 0) <= 0);
+    wait_open(&t, 0);
+    struct sockaddr_in a = address(&t);
+    int again = socket(AF_INET, SOCK_STREAM, 0);
+    for (int64_t start = clock_mono_us(clock_system());;) {
+        int rc = connect(again, (struct sockaddr *)&a, sizeof a);
+        if (rc < 0)
+            break;
+        close(again);
+        again = socket(AF_INET, SOCK_STREAM, 0);
+        assert_true(in_time(start));
+    }
+    assert_int_equal(rejected(&t, REJECT_UNAVAILABLE), 1);
+    close(fd);
+    close(idle);
+    close(again);
+    bench_release(&t, false);
+    gate_free(g);
+}
+
 static void addresses(void **state)
 {
     struct bench t;
@@ -440,7 +472,7 @@ static void addresses(void **state)
 
 int main(void)
 {
-    log_set_level(LOG_ERROR);
+    log_set_level((enum log_level)(LOG_ERROR + 1)); /* these tests provoke what is logged */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines_cut_at_every_byte),
         cmocka_unit_test(byte_by_byte),
@@ -452,6 +484,7 @@ int main(void)
         cmocka_unit_test(many_lines_from_many_senders),
         cmocka_unit_test(stop_takes_what_can_be_read),
         cmocka_unit_test(stop_does_not_hang_on_a_full_stream),
+        cmocka_unit_test(a_failed_stream_closes_the_door),
         cmocka_unit_test(addresses),
     };
     return cmocka_run_group_tests_name("ingest_listener", tests, NULL, NULL);

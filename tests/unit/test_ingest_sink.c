@@ -334,12 +334,14 @@ static void a_stream_that_gave_up_refuses_in_both_modes(void **state)
 {
     struct bench t;
     bench_init(&t, 1, 1 << 20, 0);
+    assert_false(sink_gave_up(t.sink));
     t.gate->answer = ERR_FAILED;
     for (int mode = SINK_WAIT; mode <= SINK_REFUSE; mode++) {
         add(&t, "a", NOW, 1);
         submit(&t, (enum sink_mode)mode, false);
         assert_int_equal(t.told, mode + 1);
         assert_int_equal(t.result.status, ERR_FAILED);
+        assert_true(sink_gave_up(t.sink));
     }
     assert_int_equal(counted(&t, "carat_points_rejected_total", "reason=\"unavailable\""), 2);
     bench_release(&t);
