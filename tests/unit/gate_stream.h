@@ -26,20 +26,26 @@ struct gate_stream {
     struct stream base;
     pthread_mutex_t mtx;
     /* shared, under mtx */
-    size_t room;  /* appends taken before it says ERR_BUSY */
-    int answer;   /* what appends answer while there is room */
-    bool instant; /* durable before the append returns */
+    size_t room;   /* appends taken before it says ERR_BUSY */
+    uint64_t full; /* bit k: partition k says so, whatever the room */
+    int answer;    /* what appends answer while there is room */
+    bool instant;  /* durable before the append returns */
     size_t n, told;
     unsigned waits;
     struct gate_record record[GATE_RECORDS_MAX];
 };
+
+static bool gate_full(const struct gate_stream *g, unsigned partition)
+{
+    return g->room == 0 || g->n == GATE_RECORDS_MAX || g->full >> partition & 1;
+}
 
 static int gate_append(struct stream *s, unsigned partition, const void *payload, size_t size,
                        uint32_t points, stream_done_fn done, void *ctx, struct err *err)
 {
     struct gate_stream *g = (struct gate_stream *)s;
     pthread_mutex_lock(&g->mtx);
-    int rc = g->answer ? g->answer : g->room == 0 || g->n == GATE_RECORDS_MAX ? ERR_BUSY : OK;
+    int rc = g->answer ? g->answer : gate_full(g, partition) ? ERR_BUSY : OK;
     bool instant = g->instant;
     if (rc == OK) {
         assert(size <= s->max_payload);
@@ -59,7 +65,7 @@ static int gate_wait_space(struct stream *s, unsigned partition, size_t size, in
 {
     struct gate_stream *g = (struct gate_stream *)s;
     pthread_mutex_lock(&g->mtx);
-    bool room = g->room > 0;
+    bool room = !gate_full(g, partition);
     g->waits += timeout_ms > 0;
     pthread_mutex_unlock(&g->mtx);
     if (!room && timeout_ms > 0)

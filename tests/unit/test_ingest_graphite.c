@@ -235,6 +235,13 @@ static void check_number(const char *text)
 static void numbers_at_the_edges(void **state)
 {
     static const char *const t[] = {
+        /* just above halfway between two doubles, by less than the 64-bit quotient shows */
+        "6298239277986822149e-18",
+        "6269009642392376438e-11",
+        "2658624430832873732e-10",
+        "1445274461187310815e-9",
+        "4955280573814121724e-9",
+        "5255235934247957543e-11",
         "0",
         "-0",
         "0.0",

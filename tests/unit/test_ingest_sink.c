@@ -308,7 +308,7 @@ static void a_full_stream_refuses_before_any_effect(void **state)
 {
     struct bench t;
     bench_init(&t, 2, 1 << 20, 0);
-    t.gate->room = 0;
+    t.gate->full = 1 << 1; /* the second of two */
     for (int i = 0; i < 10; i++)
         add(&t, (char[]){'a' + i, 0}, NOW, i);
     submit(&t, SINK_REFUSE, false);
@@ -318,6 +318,7 @@ static void a_full_stream_refuses_before_any_effect(void **state)
     assert_int_equal(counted(&t, "carat_points_rejected_total", "reason=\"unavailable\""), 10);
     assert_int_equal(counted(&t, "carat_ingest_busy_total", NULL), 1);
     /* Half of it fits: the result waits for that half and is a failure all the same. */
+    t.gate->full = 0;
     t.gate->room = 1;
     for (int i = 0; i < 10; i++)
         add(&t, (char[]){'a' + i, 0}, NOW, i);
