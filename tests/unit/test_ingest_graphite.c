@@ -336,7 +336,7 @@ static uint64_t next_random(uint64_t *s)
 static void random_numbers_read_as_strtod_reads_them(void **state)
 {
     uint64_t seed = (uint64_t)time(NULL) * 2654435761u | 1, s = seed;
-    print_message("seed %llu\n", (unsigned long long)seed);
+    print_message("# seed %llu\n", (unsigned long long)seed);
     static const char *const formats[] = {"%.17g", "%g", "%f", "%.3f", "%.15e", "%.19g", "%.25g"};
     char text[512];
     for (int i = 0; i < 60000; i++) {
