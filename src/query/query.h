@@ -1,15 +1,16 @@
-/* Queries: Graphite target expressions over the reader.
+/* Queries: Graphite target expressions over a source of series.
  *
- * query_run parses and evaluates targets for a time range and leaves series to be formatted. A query has
- * limits; the error names the one it hit. Nothing is shared between queries: any number at once. */
+ * query_run parses and evaluates targets for a time range and leaves series to be formatted (format.h). The
+ * language, the functions and their oddities are those of graphite-web 1.1.8. A query has limits; the error
+ * names the one it hit. Nothing is shared between queries: any number at once, each on one thread. */
 #ifndef CARAT_QUERY_QUERY_H
 #define CARAT_QUERY_QUERY_H
 
 #include "base/arena.h"
-#include "base/buf.h"
 #include "base/err.h"
-#include "catalog/catalog.h"
-#include "reader/reader.h"
+#include "model/column.h"
+#include "query/source.h"
+#include "query/zone.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -17,55 +18,68 @@
 
 struct query_limits {
     size_t max_series; /* looked up in one query; 0: 100,000 */
-    size_t max_points; /* fetched in one query; 0: 50 million */
+    size_t max_points; /* fetched and computed in one query; 0: 50 million */
     int64_t max_ms;    /* 0: 60 s */
 };
 
 struct query_env {
-    struct catalog *catalog;
-    struct reader *reader;
+    struct query_source *source; /* borrowed */
     struct query_limits limits;
 };
 
-/* Times are milliseconds. from_ms < until_ms. */
+/* A value for $name in template(); overrides the template's own. */
+struct query_variable {
+    const char *name, *value;
+};
+
+/* Times are seconds since the epoch. from_s <= until_s. */
 struct query_request {
     const char *const *targets;
     size_t ntargets;
-    int64_t from_ms, until_ms, now_ms;
-    size_t max_data_points; /* 0: all */
+    int64_t from_s, until_s, now_s;
+    const struct query_zone *zone; /* NULL: UTC */
+    double x_files_factor;
+    const struct query_variable *variables;
+    size_t nvariables;
 };
 
-/* One line of the answer. values[i] is at start_ms + i * step_ms; missing slots are column_missing(). */
+struct query_tag {
+    const char *name, *value;
+};
+/* Names are unique; order of first setting. Several series may share one. */
+struct query_tags {
+    struct query_tag *v;
+    size_t n, cap;
+};
+
+/* One line of an answer. values[i] is at start_s + i * step_s; missing slots are column_missing(). end_s is
+ * what graphite-web calls the series' end: mostly start + n * step, but some functions leave it as it was. */
 struct query_series {
-    char *name;
-    int64_t start_ms, step_ms;
+    const char *name;
+    const char *name_json;       /* alias(x, 5) names a series 5, not "5": the bare JSON literal, else NULL */
+    const char *path_expression; /* what aggregates are named by */
+    const char *consolidation;   /* "average", "sum", ... as given by the user: may be no such thing */
+    const char *text;            /* constantLine("x") has the text as every value, else NULL */
+    int64_t start_s, end_s, step_s;
+    int64_t values_per_point; /* the consolidation in force; 1: none */
+    double x_files_factor;
+    struct query_tags *tags;
     size_t n;
     double *values;
 };
 
 struct query_result {
-    struct query_series *series; /* in answer order */
+    struct query_series **series; /* in answer order */
     size_t n;
     struct read_report report;
     struct arena arena; /* owns everything above */
 };
 
-/* ERR_INVALID: the expression is wrong; the text has the expression's part and a position.
- * ERR_LIMIT: names the limit. The result is empty then and needs no release. */
+/* ERR_INVALID: the expression or an argument is wrong; the text shows the part with a caret under it.
+ * ERR_LIMIT: names the limit. Other codes: the source failed. After an error `out` is empty and needs no
+ * release. */
 int query_run(const struct query_env *env, const struct query_request *q, struct query_result *out,
               struct err *err) must_check;
 void query_result_release(struct query_result *r);
-
-/* Graphite's time forms (https://graphite.readthedocs.io/en/latest/render_api.html#from-until): epoch
- * seconds, now, -1h, now-2d, 14:30_20261122, 20261122, midnight, noon, today, yesterday, ... in UTC. */
-int query_parse_time(const char *text, int64_t now_ms, int64_t *out_ms, struct err *err) must_check;
-
-/* [{"target":"...","datapoints":[[1.5,1763800000],[null,...]],"tags":{...}},...] as graphite-web writes it.
- * Numbers are the shortest decimals that read back to the same double. */
-void query_format_json(const struct query_result *r, struct buf *out);
-
-/* Shortest round-trip decimal of a finite double, without exponent where graphite-web's JSON has none;
- * returns the length (<= 32). */
-size_t query_format_double(double v, char out[32]);
 
 #endif

@@ -1,0 +1,219 @@
+#include "query/agg.h"
+
+#include "base/mem.h"
+#include "model/column.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+size_t agg_present(const double *v, size_t n)
+{
+    size_t c = 0;
+    for (size_t i = 0; i < n; i++)
+        c += !column_is_missing(v[i]);
+    return c;
+}
+
+double agg_sum(const double *v, size_t n)
+{
+    double sum = 0;
+    size_t c = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (column_is_missing(v[i]))
+            continue;
+        sum += v[i];
+        c++;
+    }
+    return c ? sum : column_missing();
+}
+
+double agg_average(const double *v, size_t n)
+{
+    double sum = 0;
+    size_t c = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (column_is_missing(v[i]))
+            continue;
+        sum += v[i];
+        c++;
+    }
+    return c ? sum / (double)c : column_missing();
+}
+
+double agg_average_zero(const double *v, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += column_is_missing(v[i]) ? 0 : v[i];
+    return n ? sum / (double)n : column_missing();
+}
+
+double agg_min(const double *v, size_t n)
+{
+    double best = column_missing();
+    for (size_t i = 0; i < n; i++)
+        if (!column_is_missing(v[i]) && (column_is_missing(best) || v[i] < best))
+            best = v[i];
+    return best;
+}
+
+double agg_max(const double *v, size_t n)
+{
+    double best = column_missing();
+    for (size_t i = 0; i < n; i++)
+        if (!column_is_missing(v[i]) && (column_is_missing(best) || v[i] > best))
+            best = v[i];
+    return best;
+}
+
+static double agg_first(const double *v, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!column_is_missing(v[i]))
+            return v[i];
+    return column_missing();
+}
+
+double agg_last(const double *v, size_t n)
+{
+    while (n--)
+        if (!column_is_missing(v[n]))
+            return v[n];
+    return column_missing();
+}
+
+double agg_count(const double *v, size_t n)
+{
+    return (double)agg_present(v, n);
+}
+
+double agg_multiply(const double *v, size_t n)
+{
+    double product = n ? v[0] : 1;
+    for (size_t i = 0; i < n; i++) {
+        if (column_is_missing(v[i]))
+            return column_missing();
+        if (i)
+            product *= v[i];
+    }
+    return product;
+}
+
+double agg_diff(const double *v, size_t n)
+{
+    double diff = column_missing();
+    for (size_t i = 0; i < n; i++) {
+        if (column_is_missing(v[i]))
+            continue;
+        diff = column_is_missing(diff) ? 0 + v[i] : diff - v[i];
+    }
+    return diff;
+}
+
+double agg_stddev(const double *v, size_t n)
+{
+    double average = agg_average(v, n), sum = 0;
+    size_t c = 0;
+    if (column_is_missing(average))
+        return average;
+    for (size_t i = 0; i < n; i++) {
+        if (column_is_missing(v[i]))
+            continue;
+        sum += (v[i] - average) * (v[i] - average);
+        c++;
+    }
+    return sqrt(sum / (double)c);
+}
+
+double agg_range(const double *v, size_t n)
+{
+    double min = agg_min(v, n);
+    return column_is_missing(min) ? min : agg_max(v, n) - min;
+}
+
+int agg_compare(const void *a, const void *b)
+{
+    double x, y;
+    memcpy(&x, a, sizeof x);
+    memcpy(&y, b, sizeof y);
+    return x < y ? -1 : x > y;
+}
+
+/* The values that are present, sorted, into `out`. */
+static size_t sorted_present(const double *v, size_t n, double *out)
+{
+    size_t c = 0;
+    for (size_t i = 0; i < n; i++)
+        if (!column_is_missing(v[i]))
+            out[c++] = v[i];
+    qsort(out, c, sizeof *out, agg_compare);
+    return c;
+}
+
+double agg_median(const double *v, size_t n)
+{
+    double small[256], *s = n <= 256 ? small : xmalloc(n * sizeof *s);
+    size_t c = sorted_present(v, n, s);
+    double m = !c ? column_missing() : c % 2 ? s[c / 2] : (s[c / 2 - 1] + s[c / 2]) / 2;
+    if (s != small)
+        free(s);
+    return m;
+}
+
+double agg_percentile(double *v, size_t n, double percent, int interpolate)
+{
+    size_t c = sorted_present(v, n, v);
+    if (!c)
+        return column_missing();
+    double fractional = percent / 100.0 * (double)(c + 1);
+    double rank = trunc(fractional), fraction = fractional - rank;
+    if (!interpolate)
+        rank += ceil(fraction);
+    /* graphite-web fails where the percentile is out of range; the nearest value is the answer here */
+    double p = rank < 1 ? v[0] : rank > (double)c ? v[c - 1] : v[(size_t)rank - 1];
+    if (interpolate && rank >= 0 && rank < (double)c)
+        p += fraction * (v[(size_t)rank] - p);
+    return p;
+}
+
+static const struct {
+    const char *name;
+    agg_fn fn;
+} table[] = {
+    {"average", agg_average},   {"avg_zero", agg_average_zero},
+    {"median", agg_median},     {"sum", agg_sum},
+    {"min", agg_min},           {"max", agg_max},
+    {"diff", agg_diff},         {"stddev", agg_stddev},
+    {"count", agg_count},       {"range", agg_range},
+    {"multiply", agg_multiply}, {"last", agg_last},
+    {"rangeOf", agg_range},     {"avg", agg_average},
+    {"total", agg_sum},         {"current", agg_last},
+};
+
+agg_fn agg_find(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(table); i++)
+        if (!strcmp(table[i].name, name))
+            return table[i].fn;
+    return NULL;
+}
+
+const char *const *agg_names(void)
+{
+    static const char *const names[] = {"average", "avg_zero", "median", "sum",     "min",      "max",
+                                        "diff",    "stddev",   "count",  "range",   "multiply", "last",
+                                        "rangeOf", "avg",      "total",  "current", NULL};
+    return names;
+}
+
+agg_fn agg_consolidation(const char *name)
+{
+    static const char *const shared[] = {"sum", "average", "avg", "avg_zero", "max", "min", "last"};
+    if (!strcmp(name, "first"))
+        return agg_first;
+    for (size_t i = 0; i < ARRAY_LEN(shared); i++)
+        if (!strcmp(name, shared[i]))
+            return agg_find(name);
+    return NULL;
+}

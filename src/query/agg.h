@@ -1,0 +1,42 @@
+/* Many values to one. Missing values do not count; of nothing but missing ones the result is missing. Sums
+ * run from left to right, so that the digits come out as graphite-web's. */
+#ifndef CARAT_QUERY_AGG_H
+#define CARAT_QUERY_AGG_H
+
+#include <stddef.h>
+
+typedef double (*agg_fn)(const double *v, size_t n);
+
+double agg_sum(const double *v, size_t n);
+double agg_average(const double *v, size_t n);
+double agg_average_zero(const double *v, size_t n); /* missing as 0 */
+double agg_min(const double *v, size_t n);
+double agg_max(const double *v, size_t n);
+double agg_last(const double *v, size_t n);
+double agg_count(const double *v, size_t n); /* never missing */
+double agg_multiply(const double *v, size_t n);
+double agg_diff(const double *v, size_t n);
+double agg_stddev(const double *v, size_t n);
+double agg_range(const double *v, size_t n);
+double agg_median(const double *v, size_t n); /* O(n log n), allocates for n > 256 */
+
+/* "average", "avg", "sum", "total", "last", "current", ...; NULL if there is none of that name. */
+agg_fn agg_find(const char *name);
+/* Names for agg_find, NULL-terminated. */
+const char *const *agg_names(void);
+/* What consolidateBy takes: sum, average, avg, avg_zero, min, max, first, last. */
+agg_fn agg_consolidation(const char *name);
+
+size_t agg_present(const double *v, size_t n);
+/* Whether `present` of `total` values suffice. */
+static inline int agg_enough(size_t present, double total, double x_files_factor)
+{
+    return present && total != 0 && (double)present / total >= x_files_factor;
+}
+
+/* graphite-web's percentile of values that may be missing; sorts `v` in place. */
+double agg_percentile(double *v, size_t n, double percent, int interpolate);
+
+int agg_compare(const void *a, const void *b); /* of doubles, for qsort */
+
+#endif
