@@ -112,6 +112,9 @@ struct param {
     struct value def;           /* V_NONE: none */
     const char *const *options; /* NULL-terminated; NULL: any */
     const char *doc_name;       /* the name graphite-web documents where the one it takes differs */
+    const char *suggestions;    /* JSON, for editors */
+    struct value doc_def;       /* the default it documents where the one it uses differs */
+    bool no_doc_def;            /* it documents none */
 };
 
 enum { PARAMS_MAX = 6 };

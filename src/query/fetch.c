@@ -1,6 +1,6 @@
 #include "query/fetch.h"
 
-#include "base/mem.h"
+#include "query/find.h"
 #include "query/tagdb.h"
 
 #include <stdlib.h>
@@ -71,11 +71,6 @@ static int add_found(struct found *w, uint32_t id, const char *name, size_t len)
     return 0;
 }
 
-static int on_node(void *ctx, const struct query_node *node)
-{
-    return node->id ? add_found(ctx, node->id, node->path, node->len) : 0;
-}
-
 static int on_tagged(void *ctx, uint32_t id, const char *name, size_t len)
 {
     return add_found(ctx, id, name, len);
@@ -110,19 +105,24 @@ static void find_names(struct query *q, struct fetched *f)
 {
     struct found w = {q, f};
     struct query_source *src = q->env->source;
-    size_t len = strlen(f->path);
     struct err err = ERR_INIT;
     if (!strncmp(f->path, "seriesByTag(", 12)) {
         find_tagged(q, &w, f->path);
     } else if (strchr(f->path, ';')) {
-        uint32_t id = src->ops->lookup(src, f->path, len);
+        uint32_t id = src->ops->lookup(src, f->path, strlen(f->path));
         if (id)
-            add_found(&w, id, f->path, len);
+            add_found(&w, id, f->path, strlen(f->path));
     } else {
-        int rc = src->ops->find(src, f->path, len, 0, on_node, &w, &err);
-        if (rc < 0 && rc != ERR_INVALID && !q->failed) /* a pattern that is none matches nothing */
+        struct found_nodes nodes = {.arena = q->arena, .limit = 10 * q->limits.max_series};
+        int rc = find_nodes(src, f->path, &nodes, &err);
+        if (rc < 0)
             query_fail(q, rc, "%s", err.text);
+        for (size_t i = 0; i < nodes.n && !q->failed; i++)
+            if (nodes.v[i].id)
+                add_found(&w, nodes.v[i].id, nodes.v[i].path, strlen(nodes.v[i].path));
     }
+    if (!f->n)
+        return;
     qsort(f->v, f->n, sizeof *f->v, by_name);
     size_t n = 0;
     for (size_t i = 0; i < f->n; i++)

@@ -5,6 +5,7 @@
 #include "query/timespec.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* An interval in parameter i that counts backwards unless it has a sign; *text as it goes into names. */

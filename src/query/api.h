@@ -1,0 +1,38 @@
+/* The HTTP API of graphite-web, without the HTTP: a request's path and arguments to an answer.
+ *
+ *   /render                     targets to series, in the formats of format.h
+ *   /metrics/find               one pattern to nodes: treejson, completer, nodelist, json, pickle, msgpack
+ *   /metrics/expand             patterns to paths
+ *   /metrics/index.json         every untagged name
+ *   /tags, /tags/TAG, /tags/findSeries, /tags/autoComplete/tags, /tags/autoComplete/values, /tags/tagSeries,
+ *   /tags/tagMultiSeries
+ *   /functions, /functions/NAME
+ *
+ * Each also with a slash at the end, where graphite-web has that. Blocks while it reads; any thread. */
+#ifndef CARAT_QUERY_API_H
+#define CARAT_QUERY_API_H
+
+#include "base/buf.h"
+#include "query/query.h"
+
+struct api_arg {
+    const char *name, *value;
+};
+struct api_request {
+    const char *method, *path;
+    const struct api_arg *args; /* query string, then form body: of equal names the last counts */
+    size_t nargs;
+    int64_t now_s;
+};
+
+struct api_reply {
+    unsigned status;
+    const char *content_type;
+    struct buf body; /* of an error: its message as plain text, for the server to wrap */
+    bool incomplete; /* a tier could not be read; 200 only if the request allows it (partial=1) */
+};
+
+/* false: no such path (the reply is untouched). The caller releases reply->body. */
+bool api_answer(const struct query_env *env, const struct api_request *r, struct api_reply *reply);
+
+#endif

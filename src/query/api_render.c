@@ -1,0 +1,125 @@
+/* /render */
+#include "query/api_impl.h"
+#include "query/format.h"
+#include "query/number.h"
+#include "query/timespec.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Everything a render request says. */
+struct render {
+    struct arena arena;
+    struct query_request query;
+    struct format_options options;
+    const struct format *format;
+    struct query_zone *zone;
+};
+
+static int read_time(const struct api_request *r, const char *name, const char *def, const struct render *q,
+                     int64_t now_s, int64_t *out, struct err *err)
+{
+    const char *text = api_get(r, name);
+    int rc = query_parse_time(text ? text : def, q->zone, now_s, out, err);
+    return rc < 0 ? err_prefix(err, "argument '%s'", name) : rc;
+}
+
+static int read_range(const struct api_request *r, struct render *q, struct err *err)
+{
+    int64_t from, until, now = r->now_s;
+    if ((api_get(r, "now") && read_time(r, "now", "", q, r->now_s, &now, err) < 0) ||
+        read_time(r, "until", "now", q, now, &until, err) < 0 ||
+        read_time(r, "from", "-1d", q, now, &from, err) < 0)
+        return err->code;
+    if (from == until)
+        return err_set(err, ERR_INVALID, "from and until are the same moment: the time range is empty");
+    q->query.from_s = from < until ? from : until;
+    q->query.until_s = from < until ? until : from;
+    q->query.now_s = now;
+    return OK;
+}
+
+/* template[name]=value */
+static void read_variables(const struct api_request *r, struct render *q)
+{
+    struct query_variable *v = arena_alloc(&q->arena, (r->nargs + 1) * sizeof *v);
+    size_t n = 0;
+    for (size_t i = 0; i < r->nargs; i++) {
+        const char *name = r->args[i].name;
+        size_t len = strlen(name);
+        if (strncmp(name, "template[", 9) || len < 10)
+            continue;
+        v[n++] = (struct query_variable){arena_strndup(&q->arena, name + 9, len - 10), r->args[i].value};
+    }
+    q->query.variables = v;
+    q->query.nvariables = n;
+}
+
+static int read_format(const struct api_request *r, struct render *q, struct err *err)
+{
+    const char *format = api_get(r, "format"), *type = api_get(r, "graphType");
+    if (!format)
+        format = api_get(r, "rawData") ? "raw" : api_get(r, "pickle") ? "pickle" : "png";
+    else
+        q->options.jsonp = api_get(r, "jsonp");
+    q->format = format_find(format);
+    if (!q->format || (type && strcmp(type, "line")))
+        return err_set(err, ERR_INVALID,
+                       "Carat draws no pictures: format must be json, csv, raw, dygraph, rickshaw, pickle or "
+                       "msgpack, not '%.40s'",
+                       q->format ? type : format);
+    return OK;
+}
+
+static int read_request(const struct api_request *r, struct render *q, struct err *err)
+{
+    const char *max = api_get(r, "maxDataPoints"), *xff = api_get(r, "xFilesFactor"), *tz = api_get(r, "tz");
+    if (read_format(r, q, err) < 0)
+        return err->code;
+    q->zone =
+        tz && strcmp(tz, "UTC") ? query_zone_load(tz) : NULL; /* an unknown zone is UTC, as in graphite-web */
+    q->query.zone = q->options.zone = q->zone;
+    q->query.targets = api_list(r, "target", &q->arena, &q->query.ntargets);
+    read_variables(r, q);
+    q->options.no_null_points = api_get(r, "noNullPoints");
+    if (max && *max && max[strspn(max, "0123456789")] == '\0' && strlen(max) < 16) {
+        q->options.has_max_points = true;
+        q->options.max_points = atoll(max);
+    }
+    if (xff && !number_parse(xff, &q->query.x_files_factor))
+        return err_set(err, ERR_INVALID, "argument 'xFilesFactor': expected a number, not '%.40s'", xff);
+    return read_range(r, q, err);
+}
+
+static int run(const struct query_env *env, const struct api_request *r, struct render *q,
+               struct api_reply *reply, struct err *err)
+{
+    struct query_result result;
+    int rc = read_request(r, q, err);
+    if (rc < 0 || (rc = query_run(env, &q->query, &result, err)) < 0)
+        return rc;
+    const char *partial = api_get(r, "partial");
+    reply->incomplete = result.report.incomplete;
+    if (reply->incomplete && !(partial && !strcmp(partial, "1")))
+        rc = err_set(err, ERR_BUSY, "not all data could be read (%.300s); partial=1 gives what there is",
+                     result.report.why.text);
+    else
+        rc = q->format->write(&result, &q->options, &reply->body, err);
+    query_result_release(&result);
+    return rc;
+}
+
+void api_render(const struct query_env *env, const struct api_request *r, struct api_reply *reply)
+{
+    struct render q = {.arena = ARENA_INIT};
+    struct err err = ERR_INIT;
+    if (run(env, r, &q, reply, &err) < 0) {
+        api_fail_err(reply, &err);
+    } else {
+        reply->content_type = q.format->content_type;
+        api_wrap_jsonp(reply, q.format->jsonp ? q.options.jsonp : NULL);
+    }
+    query_zone_free(q.zone);
+    arena_release(&q.arena);
+}

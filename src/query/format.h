@@ -1,0 +1,38 @@
+/* Answers in the formats of graphite-web's /render. */
+#ifndef CARAT_QUERY_FORMAT_H
+#define CARAT_QUERY_FORMAT_H
+
+#include "base/buf.h"
+#include "query/query.h"
+
+struct format_options {
+    bool has_max_points;
+    int64_t max_points;  /* JSON: points of a series are put together until there are no more than so many */
+    bool no_null_points; /* JSON: leave out missing values, and series without any other */
+    const char *jsonp;   /* NULL, or the function to call with the answer */
+    const struct query_zone *zone;
+};
+
+typedef int (*format_fn)(struct query_result *r, const struct format_options *o, struct buf *out,
+                         struct err *err);
+
+struct format {
+    const char *name, *content_type;
+    format_fn write; /* may change the result's series; ERR_INVALID: they do not fit the format */
+    bool jsonp;      /* is wrapped if asked for */
+};
+/* "json", "csv", "raw", "dygraph", "rickshaw", "pickle", "msgpack"; NULL if there is none of that name. */
+const struct format *format_find(const char *name);
+
+/* [{"target":"...","tags":{...},"datapoints":[[1.5,1763800000],[null,...]]},...] with the shortest decimals
+ * that read back to the same double. */
+int format_json(struct query_result *r, const struct format_options *o, struct buf *out,
+                struct err *err) must_check;
+
+/* These two are in files of their own: binary formats. */
+int format_pickle(struct query_result *r, const struct format_options *o, struct buf *out,
+                  struct err *err) must_check;
+int format_msgpack(struct query_result *r, const struct format_options *o, struct buf *out,
+                   struct err *err) must_check;
+
+#endif

@@ -1,0 +1,350 @@
+/* JSON, CSV, raw, dygraph and rickshaw. */
+#include "base/mem.h"
+#include "query/agg.h"
+#include "query/civil.h"
+#include "query/format.h"
+#include "query/number.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static void put_number(struct buf *b, double v)
+{
+    uint8_t *p = buf_reserve(b, NUMBER_TEXT_MAX);
+    b->len += number_repr(v, (char *)p);
+}
+
+/* How values that JSON has no word for are written. */
+struct words {
+    const char *missing, *nan, *inf, *minus_inf;
+};
+
+static void put_value(struct buf *b, double v, const struct words *w)
+{
+    if (column_is_missing(v))
+        buf_puts(b, w->missing);
+    else if (isnan(v))
+        buf_puts(b, w->nan);
+    else if (isinf(v))
+        buf_puts(b, v > 0 ? w->inf : w->minus_inf);
+    else
+        put_number(b, v);
+}
+
+static void put_int(struct buf *b, int64_t v)
+{
+    char digits[24], *p = digits + sizeof digits;
+    uint64_t u = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+    do
+        *--p = (char)('0' + u % 10);
+    while (u /= 10);
+    if (v < 0)
+        *--p = '-';
+    buf_append(b, p, (size_t)(digits + sizeof digits - p));
+}
+
+static void put_name(struct buf *b, const struct query_series *s)
+{
+    if (s->name_json)
+        buf_puts(b, s->name_json);
+    else
+        buf_json_string(b, s->name, strlen(s->name));
+}
+
+static void put_tags(struct buf *b, const struct query_tags *t)
+{
+    buf_putc(b, '{');
+    for (size_t i = 0; i < t->n; i++) {
+        if (i)
+            buf_puts(b, ", ");
+        buf_json_string(b, t->v[i].name, strlen(t->v[i].name));
+        buf_puts(b, ": ");
+        buf_json_string(b, t->v[i].value, strlen(t->v[i].value));
+    }
+    buf_putc(b, '}');
+}
+
+static int64_t mod_floor(int64_t a, int64_t b)
+{
+    int64_t rest = a % b;
+    return rest < 0 ? rest + b : rest;
+}
+
+/* Sets values_per_point so that the whole answer's range has at most max_points, and moves the start so that
+ * the groups of points stay the same while the range moves on. */
+static int thin_out(struct query_series *s, int64_t range_s, int64_t max_points, struct err *err)
+{
+    if (max_points == 1) {
+        s->values_per_point = (int64_t)s->n;
+        return OK;
+    }
+    if (s->step_s <= 0)
+        return err_set(err, ERR_INVALID, "%.100s has no step", s->name);
+    double points = (double)range_s / (double)s->step_s;
+    if ((double)max_points >= points)
+        return OK;
+    if (max_points == 0)
+        return err_set(err, ERR_INVALID, "maxDataPoints must not be 0");
+    int64_t run = (int64_t)ceil(points / (double)max_points), width = run * s->step_s;
+    int64_t nudge = width + mod_floor(s->start_s, s->step_s) - mod_floor(s->start_s, width);
+    s->start_s += nudge;
+    int64_t lose = nudge / s->step_s - 1;
+    size_t drop = lose < 0 ? 0 : (size_t)lose;
+    if (drop > s->n)
+        return err_set(err, ERR_INVALID, "%.100s is too short for maxDataPoints", s->name);
+    s->values += drop;
+    s->n -= drop;
+    s->values_per_point = run;
+    return OK;
+}
+
+/* The consolidated values of a series, one by one. */
+struct points {
+    const struct query_series *s;
+    agg_fn fn;
+    bool zero;
+    size_t n, i;
+};
+
+static int points_init(struct points *p, const struct query_series *s, struct err *err)
+{
+    int64_t run = s->values_per_point;
+    *p = (struct points){s, agg_consolidation(s->consolidation), !strcmp(s->consolidation, "avg_zero"), s->n,
+                         0};
+    if (run > 1 && !p->fn)
+        return err_set(err, ERR_INVALID, "'%.60s' is no consolidation function", s->consolidation);
+    if (run > 1)
+        p->n = (s->n + (size_t)run - 1) / (size_t)run;
+    return OK;
+}
+
+static double points_next(struct points *p)
+{
+    const struct query_series *s = p->s;
+    size_t run = (size_t)s->values_per_point, at = p->i++;
+    if (run <= 1)
+        return s->values[at];
+    const double *v = s->values + at * run;
+    size_t n = s->n - at * run < run ? s->n - at * run : run;
+    if (!agg_enough(agg_present(v, n), (double)run, s->x_files_factor))
+        return column_missing();
+    return p->zero ? agg_average_zero(v, n) : p->fn(v, n);
+}
+
+static bool is_null(double v)
+{
+    return isnan(v); /* the missing value is one, too */
+}
+
+static bool has_points(const struct query_series *s, struct points p)
+{
+    int64_t width = s->step_s * s->values_per_point, at = s->start_s;
+    for (; p.i < p.n && at <= s->end_s; at += width)
+        if (!is_null(points_next(&p)))
+            return true;
+    return false;
+}
+
+static int put_series(struct buf *b, const struct query_series *s, const struct format_options *o,
+                      bool *first, struct err *err)
+{
+    static const struct words words = {"null", "null", "1e9999", "-1e9999"};
+    struct points p;
+    int rc = points_init(&p, s, err);
+    int64_t width = s->step_s * s->values_per_point, at = s->start_s;
+    if (rc < 0)
+        return rc;
+    if (width <= 0)
+        return err_set(err, ERR_INVALID, "%.100s has no step: its time range is too short", s->name);
+    if (o->no_null_points && !has_points(s, p))
+        return OK;
+    buf_puts(b, *first ? "{\"target\": " : ", {\"target\": ");
+    *first = false;
+    put_name(b, s);
+    buf_puts(b, ", \"tags\": ");
+    put_tags(b, s->tags);
+    buf_puts(b, ", \"datapoints\": [");
+    bool any = false;
+    for (; p.i < p.n && at <= s->end_s; at += width) {
+        double v = points_next(&p);
+        if (o->no_null_points && is_null(v))
+            continue;
+        buf_puts(b, any ? ", [" : "[");
+        any = true;
+        if (s->text)
+            buf_json_string(b, s->text, strlen(s->text));
+        else
+            put_value(b, v, &words);
+        buf_puts(b, ", ");
+        put_int(b, at);
+        buf_putc(b, ']');
+    }
+    buf_puts(b, "]}");
+    return OK;
+}
+
+int format_json(struct query_result *r, const struct format_options *o, struct buf *out, struct err *err)
+{
+    int64_t start = INT64_MAX, end = INT64_MIN;
+    bool any = false, first = true;
+    for (size_t i = 0; i < r->n; i++) {
+        start = r->series[i]->start_s < start ? r->series[i]->start_s : start;
+        end = r->series[i]->end_s > end ? r->series[i]->end_s : end;
+        any = any || r->series[i]->n;
+    }
+    buf_putc(out, '[');
+    for (size_t i = 0; any && i < r->n; i++) { /* nothing but empty series is an empty answer */
+        struct query_series *s = r->series[i];
+        int rc = o->has_max_points ? thin_out(s, end - start, o->max_points, err) : OK;
+        if (rc == OK)
+            rc = put_series(out, s, o, &first, err);
+        if (rc < 0)
+            return rc;
+    }
+    buf_putc(out, ']');
+    return OK;
+}
+
+/* As csv.writer of Python in its excel dialect. */
+static void put_csv(struct buf *b, const char *s)
+{
+    if (!strpbrk(s, ",\"\r\n")) {
+        buf_puts(b, s);
+        return;
+    }
+    buf_putc(b, '"');
+    for (; *s; s++) {
+        if (*s == '"')
+            buf_putc(b, '"');
+        buf_putc(b, *s);
+    }
+    buf_putc(b, '"');
+}
+
+static const struct words python_words = {"None", "nan", "inf", "-inf"};
+
+static int format_csv(struct query_result *r, const struct format_options *o, struct buf *out,
+                      struct err *err)
+{
+    static const struct words words = {"", "nan", "inf", "-inf"};
+    for (size_t i = 0; i < r->n; i++) {
+        const struct query_series *s = r->series[i];
+        struct points p;
+        int rc = points_init(&p, s, err);
+        if (rc < 0)
+            return rc;
+        while (p.i < p.n) {
+            int64_t at = s->start_s + (int64_t)p.i * s->step_s;
+            struct civil t = civil_from_seconds(at + query_zone_offset(o->zone, at));
+            put_csv(out, s->name);
+            buf_printf(out, ",%04d-%02d-%02d %02d:%02d:%02d,", t.year, t.month, t.day, t.hour, t.minute,
+                       t.second);
+            put_value(out, points_next(&p), &words);
+            buf_puts(out, "\r\n");
+        }
+    }
+    return OK;
+}
+
+static int format_raw(struct query_result *r, const struct format_options *o, struct buf *out,
+                      struct err *err)
+{
+    for (size_t i = 0; i < r->n; i++) {
+        const struct query_series *s = r->series[i];
+        struct points p;
+        int rc = points_init(&p, s, err);
+        if (rc < 0)
+            return rc;
+        buf_printf(out, "%s,%lld,%lld,%lld|", s->name, (long long)s->start_s, (long long)s->end_s,
+                   (long long)s->step_s);
+        while (p.i < p.n) {
+            if (p.i)
+                buf_putc(out, ',');
+            put_value(out, points_next(&p), &python_words);
+        }
+        buf_putc(out, '\n');
+    }
+    return OK;
+}
+
+static size_t range_points(const struct query_series *s)
+{
+    return s->step_s > 0 && s->end_s > s->start_s
+               ? (size_t)((s->end_s - s->start_s + s->step_s - 1) / s->step_s)
+               : 0;
+}
+
+/* Rows of the first series' times; all series must have as many points. */
+static int format_dygraph(struct query_result *r, const struct format_options *o, struct buf *out,
+                          struct err *err)
+{
+    static const struct words words = {"null", "null", "Infinity", "-Infinity"};
+    if (!r->n) {
+        buf_puts(out, "{}");
+        return OK;
+    }
+    const struct query_series *first = r->series[0];
+    size_t rows = range_points(first);
+    buf_puts(out, "{\"labels\" : [\"Time\"");
+    for (size_t i = 0; i < r->n; i++) {
+        if (r->series[i]->n != rows)
+            return err_set(err, ERR_INVALID,
+                           "the series have different numbers of points, which dygraph cannot show");
+        buf_puts(out, ", ");
+        put_name(out, r->series[i]);
+    }
+    buf_puts(out, "], \"data\" : [");
+    for (size_t k = 0; k < rows; k++) {
+        buf_puts(out, k ? ", [" : "[");
+        put_int(out, first->start_s + (int64_t)k * first->step_s);
+        buf_puts(out, "000");
+        for (size_t i = 0; i < r->n; i++) {
+            buf_puts(out, ", ");
+            put_value(out, r->series[i]->values[k], &words);
+        }
+        buf_putc(out, ']');
+    }
+    buf_puts(out, "]}");
+    return OK;
+}
+
+static int format_rickshaw(struct query_result *r, const struct format_options *o, struct buf *out,
+                           struct err *err)
+{
+    static const struct words words = {"null", "NaN", "Infinity", "-Infinity"};
+    buf_putc(out, '[');
+    for (size_t i = 0; i < r->n; i++) {
+        const struct query_series *s = r->series[i];
+        size_t n = range_points(s) < s->n ? range_points(s) : s->n;
+        buf_puts(out, i ? ", {\"target\": " : "{\"target\": ");
+        put_name(out, s);
+        buf_puts(out, ", \"datapoints\": [");
+        for (size_t k = 0; k < n; k++) {
+            buf_printf(out, "%s{\"x\": %lld, \"y\": ", k ? ", " : "",
+                       (long long)(s->start_s + (int64_t)k * s->step_s));
+            put_value(out, s->values[k], &words);
+            buf_putc(out, '}');
+        }
+        buf_puts(out, "]}");
+    }
+    buf_putc(out, ']');
+    return OK;
+}
+
+const struct format *format_find(const char *name)
+{
+    static const struct format table[] = {
+        {"json", "application/json", format_json, true},
+        {"csv", "text/csv", format_csv, false},
+        {"raw", "text/plain", format_raw, false},
+        {"dygraph", "application/json", format_dygraph, true},
+        {"rickshaw", "application/json", format_rickshaw, true},
+        {"pickle", "application/pickle", format_pickle, false},
+        {"msgpack", "application/x-msgpack", format_msgpack, false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++)
+        if (!strcmp(table[i].name, name))
+            return &table[i];
+    return NULL;
+}
