@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-MAX_COLUMNS = 120  # .editorconfig; clang-format keeps code to 110
+MAX_COLUMNS = {'.c': 120, '.h': 120}  # clang-format keeps code to 110; strings may stick out
+MAX_COLUMNS_ELSE = 140
 MAX_LINES = 800
 
 # A folder's files may include headers of their own folder and of those listed. Downward only: every folder
@@ -86,7 +87,7 @@ def headers_alone(compiler):
     """Every header compiles by itself."""
     headers = files('src/*.h')
     flags = ['-x', 'c', '-std=gnu11', '-D_GNU_SOURCE', '-DCARAT_VERSION="0"', '-Wall', '-Wextra', '-Werror',
-             '-Wno-unused-parameter', '-Isrc', '-fsyntax-only']
+             '-Wno-unused-parameter', '-Wno-unused-function', '-Isrc', '-fsyntax-only']
     pragma = ['-Wno-pragma-once-outside-header'] if compiler == 'clang' else []
     results = parallel([[compiler, *flags, *pragma, h] for h in headers])
     return [f'{h}: {out.strip().splitlines()[0]}' for h, (rc, out) in zip(headers, results) if rc]
@@ -172,7 +173,7 @@ def lines():
     bad = []
     for f in files('*.c', '*.h', '*.py', '*.md', '*.build', 'script/*', '.ci/*'):
         for n, line in enumerate(text(f).split('\n'), 1):
-            if len(line) > MAX_COLUMNS and not (f.endswith('.md') and ('|' in line or 'http' in line)):
+            if len(line) > MAX_COLUMNS.get(Path(f).suffix, MAX_COLUMNS_ELSE) and not (f.endswith('.md') and ('|' in line or 'http' in line)):
                 bad.append(f'{f}:{n}: {len(line)} columns')
             if line != line.rstrip() or '\t' in line:
                 bad.append(f'{f}:{n}: trailing space or tab')
