@@ -96,7 +96,7 @@ class BadStart(unittest.TestCase):
             self.assertEqual(first.post_points('h', [('custom.a', NOW, 1)]), 200)
 
 
-FORMAT_MARK = 'carat-data'
+FORMAT_MARK = 'FORMAT'  # src/server/data_dir.c
 
 
 class BadPoints(unittest.TestCase):
