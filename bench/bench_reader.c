@@ -148,7 +148,7 @@ int main(int argc, char **argv)
                             &err),
              &err);
     struct hot *hot = hot_mem_new(1);
-    b.reader = reader_new(&(struct reader_options){b.catalog, hot, b.warm, NULL});
+    b.reader = reader_new(&(struct reader_options){.catalog = b.catalog, .hot = hot, .warm = b.warm});
     int64_t look = 0, put = 0;
     uint64_t bytes = 0;
     for (int w = 0; w < WINDOWS; w++)

@@ -6,7 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/hash.h"
-#include "ingest/number.h"
+#include "ingest/decimal.h"
 #include "model/name.h"
 
 #include <math.h>
@@ -134,7 +134,7 @@ static const char *parse_clean(const struct graphite_parser *g, const char *line
     if (!name_end || !is_blank(*name_end))
         return NULL;
     double value;
-    const char *p = number_parse(name_end + 1, &value);
+    const char *p = decimal_parse(name_end + 1, &value);
     if (!p || !is_blank(*p) || !isfinite(value))
         return NULL;
     int64_t ts_ms;
@@ -196,7 +196,7 @@ static int parse_careful(const struct graphite_parser *g, const char *line, cons
     if (name_canonical(f[0].start, (size_t)(f[0].end - f[0].start), &out->names, &name, &name_len, why) < 0)
         return -1;
     *why = is_word_not_finite(f[1]) ? REJECT_NOT_FINITE : REJECT_VALUE;
-    if (number_parse(f[1].start, &s->value) != f[1].end)
+    if (decimal_parse(f[1].start, &s->value) != f[1].end)
         return -1;
     *why = REJECT_NOT_FINITE;
     if (!isfinite(s->value))

@@ -3,7 +3,7 @@
 #include "base/bytes.h"
 #include "base/hash.h"
 #include "ingest/graphite_text.h"
-#include "ingest/number.h"
+#include "ingest/decimal.h"
 #include "model/name.h"
 
 #include <assert.h>
@@ -48,7 +48,7 @@ static void check_number(const uint8_t *data, size_t n)
     memcpy(text, data, n);
     text[n] = '\0';
     double got;
-    const char *end = number_parse(text, &got);
+    const char *end = decimal_parse(text, &got);
     if (!end)
         return;
     char *want_end;

@@ -3,7 +3,6 @@
 #include "http/api_mackerel.h"
 #include "http/api_status.h"
 #include "http_client.h"
-#include "query/query.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -65,11 +64,6 @@ void sink_submit(struct sink_session *session, const struct sample_batch *b, enu
     pthread_mutex_unlock(&s->mtx);
     if (!hold)
         done(ctx, &s->result);
-}
-
-size_t query_format_double(double v, char out[32])
-{
-    return (size_t)snprintf(out, 32, "%.15g", v);
 }
 
 /* Three series; ids are indices plus 1. */

@@ -1,7 +1,7 @@
 #include "base/bytes.h"
 #include "base/hash.h"
 #include "ingest/graphite_text.h"
-#include "ingest/number.h"
+#include "ingest/decimal.h"
 
 #include <float.h>
 #include <math.h>
@@ -227,7 +227,7 @@ static void any_cut_gives_the_same_points(void **state)
 static void check_number(const char *text)
 {
     double want = strtod(text, NULL), got = 0;
-    const char *end = number_parse(text, &got);
+    const char *end = decimal_parse(text, &got);
     if (end != text + strlen(text) || f64_bits(got) != f64_bits(want))
         fail_msg("%s: got %a, strtod says %a", text, got, want);
 }
@@ -294,10 +294,10 @@ static void numbers_at_the_edges(void **state)
     for (size_t i = 0; i < sizeof t / sizeof *t; i++)
         check_number(t[i]);
     double v;
-    assert_null(number_parse("x", &v));
-    assert_null(number_parse("", &v));
-    assert_null(number_parse("+", &v));
-    assert_null(number_parse("nan", &v));
+    assert_null(decimal_parse("x", &v));
+    assert_null(decimal_parse("", &v));
+    assert_null(decimal_parse("+", &v));
+    assert_null(decimal_parse("nan", &v));
 }
 
 /* A halfway point needs up to 767 digits; a 1 far behind it must still turn the scale. */

@@ -72,7 +72,8 @@ static void begin(struct env *e, uint32_t step_ms)
     e->step_ms = step_ms;
     assert_int_equal(catalog_open(&(struct catalog_options){0}, &e->catalog, &err), OK);
     assert_int_equal(catalog_define(e->catalog, SERIES, step_ms, "a.b", 3, &err), OK);
-    e->reader = reader_new(&(struct reader_options){e->catalog, &e->hot.base, e->warm, e->metrics});
+    e->reader = reader_new(&(struct reader_options){
+        .catalog = e->catalog, .hot = &e->hot.base, .warm = e->warm, .metrics = e->metrics});
 }
 
 static int setup(void **state)
@@ -544,7 +545,7 @@ static void hot_alone_is_enough(void **state)
     struct err err = ERR_INIT;
     int64_t ts;
     double v;
-    struct reader *r = reader_new(&(struct reader_options){e->catalog, &e->hot.base, NULL, NULL});
+    struct reader *r = reader_new(&(struct reader_options){.catalog = e->catalog, .hot = &e->hot.base});
     hot_point(e, 2, 1, 1, 1, 21);
     assert_int_equal(reader_fetch(r, SERIES, 2 * SPAN, 3 * SPAN, 240, &c, &report, &err), OK);
     assert_true(value_at(&c, 2, 1) == 21);

@@ -5,7 +5,7 @@
  *     once; this is what %.17g and the shortest printing of most languages give
  *  3. strtod on a copy without a decimal point, so that the locale does not matter
  */
-#include "ingest/number.h"
+#include "ingest/decimal.h"
 
 #include "base/bytes.h"
 
@@ -146,7 +146,7 @@ static void recount(struct decimal *d)
         }
 }
 
-const char *number_parse(const char *p, double *out)
+const char *decimal_parse(const char *p, double *out)
 {
     struct decimal d;
     d.negative = *p == '-';
