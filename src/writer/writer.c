@@ -188,8 +188,10 @@ static void stop_threads(struct writer *w)
     pthread_cond_broadcast(&w->wake);
     pthread_mutex_unlock(&w->mtx);
     for (unsigned i = 0; i < w->o.lanes; i++)
-        if (w->lanes[i].running)
+        if (w->lanes[i].running) {
             pthread_join(w->lanes[i].thread, NULL);
+            w->lanes[i].running = false;
+        }
     if (w->threads_running) {
         pthread_join(w->flusher, NULL);
         pthread_join(w->keeper, NULL);
