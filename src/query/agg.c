@@ -161,20 +161,25 @@ double agg_median(const double *v, size_t n)
     return m;
 }
 
-double agg_percentile(double *v, size_t n, double percent, int interpolate)
+int agg_percentile(double *v, size_t n, double percent, int interpolate, double *out)
 {
-    size_t c = sorted_present(v, n, v);
-    if (!c)
-        return column_missing();
-    double fractional = percent / 100.0 * (double)(c + 1);
+    double count = (double)sorted_present(v, n, v);
+    *out = column_missing();
+    if (count == 0)
+        return 0;
+    double fractional = percent / 100.0 * (count + 1);
     double rank = trunc(fractional), fraction = fractional - rank;
     if (!interpolate)
         rank += ceil(fraction);
-    /* graphite-web fails where the percentile is out of range; the nearest value is the answer here */
-    double p = rank < 1 ? v[0] : rank > (double)c ? v[c - 1] : v[(size_t)rank - 1];
-    if (interpolate && rank >= 0 && rank < (double)c)
-        p += fraction * (v[(size_t)rank] - p);
-    return p;
+    double index = rank == 0 ? 0 : rank - 1 == count ? count - 1 : rank - 1;
+    if (index < 0)
+        index += count;
+    if (!(index >= 0 && index < count))
+        return -1;
+    *out = v[(size_t)index];
+    if (interpolate && rank >= 0 && rank < count)
+        *out += fraction * (v[(size_t)rank] - *out);
+    return 0;
 }
 
 static const struct {

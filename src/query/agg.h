@@ -34,8 +34,9 @@ static inline int agg_enough(size_t present, double total, double x_files_factor
     return present && total != 0 && (double)present / total >= x_files_factor;
 }
 
-/* graphite-web's percentile of values that may be missing; sorts `v` in place. */
-double agg_percentile(double *v, size_t n, double percent, int interpolate);
+/* graphite-web's percentile of values that may be missing; sorts `v` in place. A percentile below 0 counts
+ * from the end, as an index of Python does. -1 if it is out of range, else 0. */
+int agg_percentile(double *v, size_t n, double percent, int interpolate, double *out);
 
 int agg_compare(const void *a, const void *b); /* of doubles, for qsort */
 

@@ -212,7 +212,8 @@ struct value fn_percentile_of_series(struct call *c)
     struct query_series *s = series_on_grid(c, name, &g, r.n);
     for (size_t i = 0; s && i < r.n; i++) {
         rows_get(&r, i);
-        s->values[i] = agg_percentile(r.row, r.k, percent, interpolate);
+        if (agg_percentile(r.row, r.k, percent, interpolate, &s->values[i]) < 0)
+            return call_fail(c, "the percentile must be at most 100");
     }
     return value_of_series(q, s);
 }

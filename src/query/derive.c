@@ -38,28 +38,19 @@ struct bounds {
     double max, min;
 };
 
-/* A counter's increase since *previous, missing where it cannot be told. graphite-web cannot compare a
- * missing value with a bound; false then. */
-static bool increase(double v, double *previous, const struct bounds *b, double *out)
+/* A counter's increase since *previous, missing where it cannot be told. */
+static double increase(double v, double *previous, const struct bounds *b)
 {
     double before = *previous;
-    *out = column_missing();
-    if (column_is_missing(v) && (b->has_max || b->has_min))
-        return false;
-    if ((b->has_max && v > b->max) || (b->has_min && v < b->min)) {
-        *previous = column_missing();
-        return true;
-    }
-    *previous = v;
-    if (column_is_missing(before) || column_is_missing(v))
-        return true;
+    bool outside = (b->has_max && v > b->max) || (b->has_min && v < b->min);
+    *previous = outside ? column_missing() : v;
+    if (outside || column_is_missing(before) || column_is_missing(v))
+        return column_missing();
     if (v >= before)
-        *out = v - before;
-    else if (b->has_max)
-        *out = b->max + 1 + v - before - (b->has_min ? b->min : 0);
-    else if (b->has_min)
-        *out = v - b->min;
-    return true;
+        return v - before;
+    if (b->has_max)
+        return b->max + 1 + v - before - (b->has_min ? b->min : 0);
+    return b->has_min ? v - b->min : column_missing();
 }
 
 static struct value increases(struct call *c, bool per_second)
@@ -73,10 +64,7 @@ static struct value increases(struct call *c, bool per_second)
         struct query_series *s = l->v[i], *n = derived(c, s, NULL);
         double previous = column_missing();
         for (size_t k = 0; n && k < s->n; k++) {
-            if (!increase(s->values[k], &previous, &b, &n->values[k]))
-                return call_fail(
-                    c, "%.100s has missing values, which cannot be compared with maxValue or minValue",
-                    s->name);
+            n->values[k] = increase(s->values[k], &previous, &b);
             if (per_second && !column_is_missing(n->values[k]))
                 n->values[k] = number_round(n->values[k] / (double)s->step_s, 6);
         }

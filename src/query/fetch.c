@@ -36,6 +36,8 @@ void fetch_announce(struct query *q, const struct scope *scope, const char *path
 {
     if (find_fetched(q, scope, path))
         return;
+    if (scope->start_s > scope->end_s)
+        query_fail(q, ERR_INVALID, "the time range to read for '%.100s' begins after its end", path);
     struct fetched *f = arena_alloc(q->arena, sizeof *f);
     memset(f, 0, sizeof *f);
     f->start_s = scope->start_s;

@@ -320,23 +320,18 @@ struct value fn_average_outside_percentile(struct call *c)
 {
     struct query *q = c->q;
     struct list *l = arg_list(c, 0), *out = list_new(q, l->n);
-    double percent = upper_percent(arg_number(c, 1));
-    double *averages = query_scratch(q, l->n);
-    for (size_t i = 0; averages && i < l->n; i++)
-        averages[i] = agg_average(l->v[i]->values, l->v[i]->n);
-    if (!averages || q->failed)
+    double percent = upper_percent(arg_number(c, 1)), low, high;
+    double *averages = query_scratch(q, 2 * l->n), *sorted = averages + l->n;
+    if (!averages)
         return value_of_list(out);
-    size_t n = l->n;
-    for (size_t i = 0; i < n; i++)
-        if (column_is_missing(averages[i]))
-            return call_fail(c, "%.100s has no values", l->v[i]->name);
-    double low = agg_percentile(averages, n, 100 - percent, 0),
-           high = agg_percentile(averages, n, percent, 0);
-    for (size_t i = 0; i < n; i++) {
-        double v = agg_average(l->v[i]->values, l->v[i]->n);
-        if (!(low < v && v < high))
+    for (size_t i = 0; i < l->n; i++)
+        averages[i] = sorted[i] = agg_average(l->v[i]->values, l->v[i]->n);
+    if (agg_percentile(sorted, l->n, 100 - percent, 0, &low) < 0 ||
+        agg_percentile(sorted, l->n, percent, 0, &high) < 0)
+        return call_fail(c, "the percentile must be at most 100");
+    for (size_t i = 0; i < l->n; i++) /* one without values is neither inside nor outside */
+        if (!column_is_missing(averages[i]) && !(low < averages[i] && averages[i] < high))
             list_add(q, out, l->v[i]);
-    }
     return value_of_list(out);
 }
 
@@ -344,21 +339,20 @@ struct value fn_remove_between_percentile(struct call *c)
 {
     struct query *q = c->q;
     struct list *l = arg_list(c, 0), *out = list_new(q, l->n);
-    double percent = upper_percent(arg_number(c, 1));
+    double percent = upper_percent(arg_number(c, 1)), low, high;
     struct rows r;
     if (!l->n || !rows_init(q, l, &r))
         return value_of_list(out);
-    bool *outside = arena_alloc(q->arena, l->n);
-    memset(outside, 0, l->n);
+    bool *outside = arena_alloc(q->arena, l->n * sizeof *outside);
+    memset(outside, 0, l->n * sizeof *outside);
     for (size_t i = 0; i < r.n; i++) {
-        rows_get(&r, i);
-        for (size_t k = 0; k < r.k; k++)
-            if (i >= r.len[k] || column_is_missing(r.v[k][i]))
-                return call_fail(c, "%.100s has missing values, which have no percentile", l->v[k]->name);
-        double low = agg_percentile(r.row, r.k, 100 - percent, 0),
-               high = agg_percentile(r.row, r.k, percent, 0);
-        for (size_t k = 0; k < r.k; k++)
-            outside[k] |= !(low < r.v[k][i] && r.v[k][i] < high);
+        if (agg_percentile((double *)rows_get(&r, i), r.k, 100 - percent, 0, &low) < 0 ||
+            agg_percentile((double *)rows_get(&r, i), r.k, percent, 0, &high) < 0)
+            return call_fail(c, "the percentile must be at most 100");
+        for (size_t k = 0; k < r.k; k++) {
+            double v = i < r.len[k] ? r.v[k][i] : column_missing();
+            outside[k] = outside[k] || (!column_is_missing(v) && !(low < v && v < high));
+        }
     }
     for (size_t k = 0; k < l->n; k++)
         if (outside[k])
@@ -381,9 +375,8 @@ struct value fn_use_series_above(struct call *c)
         const char *name = "";
         if (regex_replace(r, s->name, arg_string(c, 3), q->arena, &name, &err) < 0)
             call_fail(c, "%.240s", err.text);
-        if (!s->n || agg_present(s->values, s->n) != s->n)
-            call_fail(c, "%.100s has missing values, which have no maximum", s->name);
-        if (agg_max(s->values, s->n) > limit)
+        double max = agg_max(s->values, s->n);
+        if (!column_is_missing(max) && max > limit)
             buf_printf(&names, "%s%s", names.len ? "," : "group(", name);
     }
     regex_free(r);

@@ -121,10 +121,9 @@ int find_nodes(struct query_source *src, const char *pattern, struct found_nodes
             clean[n++] = *p;
     bool trailing_dot = n > 1 && clean[n - 1] == '.' && clean[n - 2] != '.';
     clean[trailing_dot ? n - 1 : n] = '\0';
-    if (!*clean)
-        return OK;
     struct search s = {src, out, trailing_dot, 0, err};
-    int rc = find_variants(&s, clean, 0);
+    struct query_node root = {"", 0, 0, true};
+    int rc = *clean ? find_variants(&s, clean, 0) : add_node(&s, &root);
     if (rc < 0)
         return rc;
     if (out->n)

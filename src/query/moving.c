@@ -97,10 +97,16 @@ static agg_fn of_present(agg_fn fn)
     return fn == agg_average_zero ? average_zero_present : fn == agg_multiply ? multiply_present : fn;
 }
 
-static void move(struct query *q, const struct query_series *s, struct query_series *n, size_t window,
+/* A window of no points has no values, nor has one that begins after its end. */
+static void move(struct query *q, const struct query_series *s, struct query_series *n, int64_t points,
                  agg_fn fn, double need)
 {
-    if (!window || (fn != agg_min && fn != agg_max)) {
+    size_t window = points > 0 ? (size_t)points : 0;
+    for (size_t i = 0; i < n->n; i++) /* also for what a failure leaves undone */
+        n->values[i] = column_missing();
+    if (!window)
+        return;
+    if (fn != agg_min && fn != agg_max) {
         move_each(q, s->values, s->n, window, of_present(fn), need, n->values);
         return;
     }
@@ -134,15 +140,13 @@ static struct value moving(struct call *c, const char *func, size_t xff_param)
     for (size_t i = 0; i < longer->n && !q->failed; i++) {
         struct query_series *s = longer->v[i];
         int64_t points = w.interval && s->step_s > 0 ? w.seconds / s->step_s : w.points;
-        if (points < 0)
-            return call_fail(c, "the window must not be negative");
         tags_set(q, s->tags, tag, value_text(q, &c->args[1]));
         struct query_series *n = series_copy(c, s, window_name(c, tag, s->name, &w));
         n->start_s = s->start_s + w.seconds;
         double need = arg_given(c, xff_param) ? arg_number(c, xff_param) : s->x_files_factor;
-        size_t window = (size_t)points;
-        if (series_alloc(q, n, s->n > window ? s->n - window : 0) && n->n)
-            move(q, s, n, window, fn, need);
+        int64_t count = (int64_t)s->n - points;
+        if (series_alloc(q, n, count > 0 ? (size_t)count : 0) && n->n)
+            move(q, s, n, points, fn, need);
         list_add(q, out, n);
     }
     return value_of_list(out);
@@ -173,20 +177,26 @@ struct value fn_moving_max(struct call *c)
     return moving(c, "max", 2);
 }
 
-static void smooth(const struct query_series *s, size_t window, double constant, double *out)
+/* From `from` on, which counts from the end if negative, after an average of all points before it. */
+static bool smooth(const struct query_series *s, int64_t from, double constant, double *out)
 {
-    double ema = agg_average(s->values, window < s->n ? window : s->n);
+    int64_t n = (int64_t)s->n, first = from < 0 ? from + n : from > n ? n : from;
+    double ema = agg_average(s->values, first > 0 ? (size_t)first : 0);
     if (column_is_missing(ema))
         ema = 0;
     *out++ = number_round(ema, 6);
-    for (size_t k = window; k < s->n; k++) {
-        if (column_is_missing(s->values[k])) {
+    for (int64_t k = from; k < n; k++) {
+        if (k + n < 0)
+            return false;
+        double v = s->values[k < 0 ? k + n : k];
+        if (column_is_missing(v)) {
             *out++ = column_missing();
             continue;
         }
-        ema = constant * s->values[k] + (1 - constant) * ema;
+        ema = constant * v + (1 - constant) * ema;
         *out++ = number_round(ema, 6);
     }
+    return true;
 }
 
 struct value fn_exponential_moving_average(struct call *c)
@@ -197,17 +207,19 @@ struct value fn_exponential_moving_average(struct call *c)
         return value_of_list(out);
     struct window w = read_window(c, l);
     int64_t span = w.interval ? w.seconds : w.points;
-    if (span < 0)
-        return call_fail(c, "the window must not be negative");
+    if (span == -1)
+        return call_fail(c, "the window must not be -1");
     struct list *longer = preview(c, &w);
     for (size_t i = 0; i < longer->n && !q->failed; i++) {
         struct query_series *s = longer->v[i];
-        size_t window = (size_t)(w.interval && s->step_s > 0 ? w.seconds / s->step_s : w.points);
+        int64_t from = w.interval && s->step_s > 0 ? w.seconds / s->step_s : w.points;
+        int64_t count = (int64_t)s->n - from;
         tags_set(q, s->tags, c->fn->name, value_text(q, &c->args[1]));
         struct query_series *n = series_copy(c, s, window_name(c, c->fn->name, s->name, &w));
         n->start_s = s->start_s + w.seconds;
-        if (series_alloc(q, n, 1 + (s->n > window ? s->n - window : 0)))
-            smooth(s, window, 2.0 / (double)(span + 1), n->values);
+        if (series_alloc(q, n, 1 + (count > 0 ? (size_t)count : 0)) &&
+            !smooth(s, from, 2.0 / (double)(span + 1), n->values))
+            return call_fail(c, "the window is too large");
         list_add(q, out, n);
     }
     return value_of_list(out);

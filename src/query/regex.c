@@ -66,6 +66,7 @@ bool regex_match(const struct regex *r, const char *text)
     return run(r, text, 0, PCRE2_ANCHORED);
 }
 
+/* text NULL: only whether there is such a group. */
 static int put_group(const struct regex *r, const char *text, int group, struct buf *out)
 {
     const PCRE2_SIZE *at = pcre2_get_ovector_pointer(r->match);
@@ -73,7 +74,7 @@ static int put_group(const struct regex *r, const char *text, int group, struct 
     pcre2_pattern_info(r->code, PCRE2_INFO_CAPTURECOUNT, &groups);
     if (group < 0 || (uint32_t)group > groups)
         return -1;
-    if (at[2 * group] != PCRE2_UNSET && at[2 * group + 1] >= at[2 * group])
+    if (text && at[2 * group] != PCRE2_UNSET && at[2 * group + 1] >= at[2 * group])
         buf_append(out, text + at[2 * group], at[2 * group + 1] - at[2 * group]);
     return 0;
 }
@@ -147,8 +148,7 @@ static int replace(const struct regex *r, const char *text, const char *with, st
         if (to < from)
             break;
         buf_append(out, text + copied, from - copied);
-        if (put_replacement(r, text, with, out) < 0)
-            return err_set(err, ERR_INVALID, "the replacement '%.80s' has an unknown group or escape", with);
+        put_replacement(r, text, with, out);
         if (out->len > REPLACED_MAX)
             return err_set(err, ERR_LIMIT, "a name gets longer than %d bytes by replacing", REPLACED_MAX);
         at = copied = to;
@@ -162,6 +162,11 @@ int regex_replace(const struct regex *r, const char *text, const char *with, str
                   const char **out, struct err *err)
 {
     struct buf b = BUF_INIT;
+    if (put_replacement(r, NULL, with, &b) < 0) {
+        buf_release(&b);
+        return err_set(err, ERR_INVALID, "the replacement '%.80s' has an unknown group or escape", with);
+    }
+    buf_clear(&b);
     int rc = replace(r, text, with, &b, err);
     if (rc == OK)
         *out = arena_strndup(arena, b.len ? (char *)b.data : "", b.len);

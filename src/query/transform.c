@@ -328,18 +328,20 @@ static bool reference_has(const struct rows *r, size_t slot)
     return false;
 }
 
+/* Where the reference is longer than the series, graphite-web keeps the end of the longer list: so does this.
+ */
 static void fill_missing(struct query *q, struct query_series *s, double with, const struct rows *reference)
 {
-    size_t n = reference && reference->n > s->n ? reference->n : s->n;
-    const double *old = s->values;
-    size_t had = s->n;
-    if (!series_alloc(q, s, n))
-        return;
-    for (size_t k = 0; k < n; k++) {
-        double v = k < had ? old[k] : column_missing();
-        bool fill = column_is_missing(v) && (!reference || reference_has(reference, k));
-        s->values[k] = fill ? with : v;
+    size_t skip = reference && reference->n > s->n ? reference->n - s->n : 0;
+    double *out = query_values(q, s->n);
+    for (size_t k = 0; out && k < s->n; k++) {
+        size_t at = k + skip;
+        double v = at < s->n ? s->values[at] : column_missing();
+        bool fill = column_is_missing(v) && (!reference || reference_has(reference, at));
+        out[k] = fill ? with : v;
     }
+    if (out)
+        s->values = out;
 }
 
 struct value fn_transform_null(struct call *c)
@@ -358,7 +360,7 @@ struct value fn_transform_null(struct call *c)
             tags_set(q, s->tags, "referenceSeries", "1");
         series_retitle(s, query_printf(q, "transformNull(%s,%g%s)", s->name, with,
                                        has_reference ? ",referenceSeries" : ""));
-        fill_missing(q, s, with, has_reference ? &reference : NULL);
+        fill_missing(q, s, with, has_reference && reference.n ? &reference : NULL);
     }
     return value_of_list(l);
 }
@@ -388,14 +390,16 @@ struct value fn_remove_below_value(struct call *c)
     return remove_values(c, false);
 }
 
-static double percentile_of(struct query *q, const struct query_series *s, double percent)
+static double percentile_of(struct call *c, const struct query_series *s, double percent)
 {
-    double *sorted = query_scratch(q, s->n);
+    double p = column_missing(), *sorted = query_scratch(c->q, s->n);
     if (!sorted)
-        return column_missing();
+        return p;
     if (s->n)
         memcpy(sorted, s->values, s->n * sizeof *sorted);
-    return agg_percentile(sorted, s->n, percent, 0);
+    if (agg_percentile(sorted, s->n, percent, 0, &p) < 0)
+        call_fail(c, "the percentile must be at most 100");
+    return p;
 }
 
 static struct value remove_percentile(struct call *c, bool above)
@@ -408,7 +412,7 @@ static struct value remove_percentile(struct call *c, bool above)
         series_retitle(s, query_printf(q, "%s(%s, %g)", c->fn->name, s->name, percent));
         if (percent == 0)
             return call_fail(c, "the percentile must not be 0");
-        double limit = percentile_of(q, s, percent);
+        double limit = percentile_of(c, s, percent);
         if (column_is_missing(limit) || s->end_s - s->start_s < s->step_s)
             continue;
         tags_set(q, s->tags, "nPercentile", value_text(q, &c->args[1]));
@@ -437,7 +441,7 @@ struct value fn_n_percentile(struct call *c)
         return call_fail(c, "the percentile must be greater than 0");
     for (size_t i = 0; i < l->n && !q->failed; i++) {
         struct query_series *s = l->v[i];
-        double p = percentile_of(q, s, percent);
+        double p = percentile_of(c, s, percent);
         if (column_is_missing(p))
             continue;
         tags_set(q, s->tags, "nPercentile", value_text(q, &c->args[1]));
