@@ -30,6 +30,7 @@ struct api_reply {
     const char *content_type;
     struct buf body; /* of an error: its message as plain text, for the server to wrap */
     bool incomplete; /* a tier could not be read; 200 only if the request allows it (partial=1) */
+    char why[200];   /* then: the first reason */
 };
 
 /* false: no such path (the reply is untouched). The caller releases reply->body. */

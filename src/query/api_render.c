@@ -4,7 +4,7 @@
 #include "query/number.h"
 #include "query/timespec.h"
 
-#include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -101,6 +101,7 @@ static int run(const struct query_env *env, const struct api_request *r, struct 
         return rc;
     const char *partial = api_get(r, "partial");
     reply->incomplete = result.report.incomplete;
+    snprintf(reply->why, sizeof reply->why, "%.190s", result.report.why.text);
     if (reply->incomplete && !(partial && !strcmp(partial, "1")))
         rc = err_set(err, ERR_BUSY, "not all data could be read (%.300s); partial=1 gives what there is",
                      result.report.why.text);

@@ -74,8 +74,7 @@ static int shortest_digits(double v, char digits[20], size_t *n)
 size_t number_repr(double v, char out[NUMBER_TEXT_MAX])
 {
     if (!isfinite(v)) {
-        strcpy(out, isnan(v) ? "nan" : v > 0 ? "inf" : "-inf");
-        return strlen(out);
+        return (size_t)snprintf(out, NUMBER_TEXT_MAX, "%s", isnan(v) ? "nan" : v > 0 ? "inf" : "-inf");
     }
     size_t len = short_decimal(v, out);
     if (len)
@@ -83,7 +82,7 @@ size_t number_repr(double v, char out[NUMBER_TEXT_MAX])
     char digits[20];
     size_t n;
     int exponent = shortest_digits(fabs(v), digits, &n);
-    char *p = out;
+    char *p = out, *end = out + NUMBER_TEXT_MAX;
     if (v < 0)
         *p++ = '-';
     if (exponent < -4 || exponent >= 16) {
@@ -93,9 +92,9 @@ size_t number_repr(double v, char out[NUMBER_TEXT_MAX])
             memcpy(p, digits + 1, n - 1);
             p += n - 1;
         }
-        p += sprintf(p, "e%c%02d", exponent < 0 ? '-' : '+', abs(exponent));
+        p += snprintf(p, (size_t)(end - p), "e%c%02d", exponent < 0 ? '-' : '+', abs(exponent));
     } else if (exponent < 0) {
-        p += sprintf(p, "0.%.*s%.*s", -exponent - 1, "0000", (int)n, digits);
+        p += snprintf(p, (size_t)(end - p), "0.%.*s%.*s", -exponent - 1, "0000", (int)n, digits);
     } else {
         for (int i = 0; i <= exponent; i++)
             *p++ = (size_t)i < n ? digits[i] : '0';

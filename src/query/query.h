@@ -82,4 +82,8 @@ int query_run(const struct query_env *env, const struct query_request *q, struct
               struct err *err) must_check;
 void query_result_release(struct query_result *r);
 
+/* The shortest decimal that reads back to the same finite double, without ".0" at the end; returns the length
+ * (< 32, NUL-terminated). */
+size_t query_format_double(double v, char out[32]);
+
 #endif

@@ -1,4 +1,5 @@
-/* Loads the points of the recorded answers ("name value seconds" lines, gzip or plain) into a source in memory. */
+/* Loads the points of the recorded answers ("name value seconds" lines, gzip or plain) into a source in
+ * memory. */
 #ifndef QUERY_GOLDEN_H
 #define QUERY_GOLDEN_H
 

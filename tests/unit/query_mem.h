@@ -1,5 +1,5 @@
-/* A source of series in memory, for the tests of queries: values by second, every name's tree searched by brute
- * force. Kept in a header because unit tests, fuzz targets and benchmarks are single files. */
+/* A source of series in memory, for the tests of queries: values by second, every name's tree searched by
+ * brute force. Kept in a header because unit tests, fuzz targets and benchmarks are single files. */
 #ifndef QUERY_MEM_H
 #define QUERY_MEM_H
 
@@ -142,7 +142,9 @@ static int mem_each(struct query_source *src, bool tagged, query_name_fn fn, voi
 {
     struct mem_source *m = mem_of(src);
     for (size_t i = 0; i < m->n; i++) {
-        int rc = !tagged || strchr(m->v[i].name, ';') ? fn(ctx, (uint32_t)i + 1, m->v[i].name, strlen(m->v[i].name)) : 0;
+        int rc = !tagged || strchr(m->v[i].name, ';')
+                     ? fn(ctx, (uint32_t)i + 1, m->v[i].name, strlen(m->v[i].name))
+                     : 0;
         if (rc)
             return rc;
     }
@@ -163,8 +165,8 @@ static uint32_t mem_step_ms(struct query_source *src, uint32_t id)
     return (uint32_t)(mem_of(src)->v[id - 1].step_s * 1000);
 }
 
-static int mem_fetch(struct query_source *src, uint32_t id, int64_t from_ms, int64_t until_ms, size_t max_slots,
-                     struct column *c, struct read_report *report, struct err *err)
+static int mem_fetch(struct query_source *src, uint32_t id, int64_t from_ms, int64_t until_ms,
+                     size_t max_slots, struct column *c, struct read_report *report, struct err *err)
 {
     struct mem_series *s = &mem_of(src)->v[id - 1];
     if (mem_of(src)->broken) {
