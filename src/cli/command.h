@@ -19,6 +19,6 @@ struct command {
     int (*run)(const struct cli_io *io, int argc, char **argv);
 };
 
-extern const struct command command_serve, command_query;
+extern const struct command command_serve, command_agent, command_query;
 
 #endif

@@ -68,6 +68,9 @@ static void wrong_usage_exits_2_and_names_what_is_near(void **state)
     expect("carat serve now", 2, "", "now: no argument is expected");
     expect("carat serve --set http.thraeds=3", 2, "", "did you mean http.threads?");
     expect("carat serve -c /nonexistent.conf", 2, "", "open /nonexistent.conf: No such file");
+    expect("carat agent", 2, "", "--url is missing");
+    expect("carat agent --url ftp://x --host-id h", 2, "", "must start with http://");
+    expect("carat agent --url http://127.0.0.1:1 --host-id a/b", 2, "", "agent.host_id");
     expect("carat query", 2, "", "an expression is missing");
     expect("carat query a --format pie", 2, "", "expected table, chart, json or csv");
     expect("carat query a --max-points 0", 2, "", "expected a whole number from 1");
