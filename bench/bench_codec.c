@@ -55,9 +55,9 @@ static void blocks_end(struct blocks *b, uint32_t slots)
     b->slots[b->n++] = slots;
 }
 
-enum kind { CONSTANTS, COUNTERS, DECIMALS, RATES, PAGES, DOUBLES, MIX, KINDS };
+enum kind { CONSTANTS, COUNTERS, DECIMALS, RATES, PAGES, DOUBLES, MIX, SHARES, KINDS };
 static const char *const kind_names[] = {"constants", "counters",     "two decimals", "k/60 rates",
-                                         "pages",     "true doubles", "mix"};
+                                         "pages",     "true doubles", "mix",          "CPU shares"};
 
 /* A new series of n points. */
 static void add_series(struct series_values *s, enum kind kind, uint32_t n)
@@ -83,6 +83,9 @@ static void add_series(struct series_values *s, enum kind kind, uint32_t n)
             break;
         case PAGES:
             series_values_add(s, 4096 * floor(1e6 + gauge * 100));
+            break;
+        case SHARES:
+            series_values_add(s, 100.0 * floor(gauge * 60 + 1) / floor(5995 + 10 * uniform()));
             break;
         default:
             series_values_add(s, scale * (0.5 + uniform()));

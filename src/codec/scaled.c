@@ -261,8 +261,9 @@ static int get_header(struct span *s, uint32_t m, struct header *h)
                          .factor = 1};
     if (!unit_known(h->unit) || h->mode >= MODES || h->mode >= m || h->width > INTPACK_WIDTH_MAX)
         return -1;
-    if (extras & HAS_FACTOR && (get_varint(&s->p, s->end, &h->factor) < 0 ||
-                                get_varint(&s->p, s->end, &h->origin) < 0 || h->origin >= h->factor))
+    if (extras & HAS_FACTOR &&
+        (get_varint(&s->p, s->end, &h->factor) < 0 || get_varint(&s->p, s->end, &h->origin) < 0 ||
+         h->factor < 2 || h->origin >= h->factor))
         return -1;
     if (h->mode >= MODE_DELTA && get_zigzag(s, &h->first) < 0)
         return -1;
