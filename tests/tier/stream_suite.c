@@ -467,7 +467,7 @@ static void random_operations_match_a_plain_list(void **state)
     m->s = f->s;
     m->seed = m->rng = (uint64_t)clock_mono_us(clock_system()) | 1;
     m->acks = (struct acks)ACKS_INIT;
-    print_message("seed %llu\n", (unsigned long long)m->seed);
+    print_message("# seed %llu\n", (unsigned long long)m->seed);
     int64_t ms = 1000;
     for (size_t i = 0; i < MODEL_READERS; i++)
         m->readers[i].r = reader(f->s, 0, OLDEST);
