@@ -56,7 +56,28 @@ static size_t what_is_waited_for(void *ctx, struct readiness_wait *out, size_t m
     return 1;
 }
 
-static void add_routes(struct server *s)
+static int add_graphite_api(struct server *s, struct readiness ready, struct err *err)
+{
+    s->query_source = query_source_new(s->catalog, s->reader);
+    struct api_graphite_options o = {
+        .source = s->query_source,
+        .limits =
+            {
+                .max_series = (size_t)config_int(s->config, "query.max_series"),
+                .max_points = (size_t)config_int(s->config, "query.max_points"),
+                .max_ms = config_duration_ms(s->config, "query.timeout"),
+            },
+        .clock = s->clock,
+        .metrics = s->metrics,
+        .readiness = ready,
+    };
+    int rc = api_graphite_new(&o, &s->api_graphite, err);
+    if (rc == OK)
+        api_graphite_routes(s->api_graphite, s->http);
+    return rc;
+}
+
+static int add_routes(struct server *s, struct err *err)
 {
     struct readiness ready = {what_is_waited_for, s};
     s->api_status = (struct api_status){.metrics = s->metrics, .readiness = ready};
@@ -70,6 +91,7 @@ static void add_routes(struct server *s)
     };
     s->api_mackerel = api_mackerel_new(&mackerel);
     api_mackerel_routes(s->api_mackerel, s->http);
+    return add_graphite_api(s, ready, err);
 }
 
 static int open_http(struct server *s, struct err *err)
@@ -84,8 +106,8 @@ static int open_http(struct server *s, struct err *err)
     int rc = http_server_new(&o, &s->http, err);
     if (rc != OK)
         return rc;
-    add_routes(s);
-    return http_server_start(s->http, err);
+    rc = add_routes(s, err);
+    return rc == OK ? http_server_start(s->http, err) : rc;
 }
 
 int doors_open(struct server *s, struct err *err)
@@ -106,12 +128,18 @@ void doors_close(struct server *s)
 {
     if (s->graphite)
         graphite_listener_stop(s->graphite);
+    if (s->api_graphite)
+        api_graphite_stop(s->api_graphite);
     if (s->http)
         http_server_stop(s->http, HTTP_STOP_MS);
 }
 
 void doors_free(struct server *s)
 {
+    if (s->api_graphite)
+        api_graphite_free(s->api_graphite);
+    if (s->query_source)
+        query_source_free(s->query_source);
     if (s->api_mackerel)
         api_mackerel_free(s->api_mackerel);
     if (s->http)

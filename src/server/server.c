@@ -86,12 +86,15 @@ static int open_all(struct server *s, struct err *err)
         rc = storage_open(s, err);
     if (rc == OK)
         rc = doors_open(s, err);
+    if (rc == OK)
+        rc = local_agent_start(s, err);
     return rc;
 }
 
 static void close_all(struct server *s)
 {
     int64_t deadline_ms = clock_wall_ms(s->clock) + STOP_MS;
+    local_agent_stop(s);
     doors_close(s);
     if (s->stream)
         stream_close(s->stream);

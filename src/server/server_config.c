@@ -73,7 +73,6 @@ const struct config_key server_config_keys[] = {
     DURATION("query.timeout", "60s", "Time one query may take."),
 
     BOOL("agent.enabled", "true", "Measure the machine the server runs on."),
-    STRING("agent.host_id", "", "Host id of those measurements; empty: the host name."),
-    DURATION("agent.interval", "60s", "Time between two measurements."),
+    STRING("agent.host_id", "", "Host id of those measurements; empty: one is made and kept in data.dir."),
 };
 const size_t server_config_keys_n = ARRAY_LEN(server_config_keys);

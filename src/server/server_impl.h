@@ -6,6 +6,7 @@
 #include "base/metrics.h"
 #include "catalog/catalog.h"
 #include "hot/hot.h"
+#include "http/api_graphite.h"
 #include "http/api_mackerel.h"
 #include "http/api_status.h"
 #include "http/http.h"
@@ -19,6 +20,8 @@
 #include "writer/writer.h"
 
 #include <stdatomic.h>
+
+struct agent;
 
 struct server {
     const struct config *config;
@@ -43,6 +46,9 @@ struct server {
     struct http_server *http;
     struct api_mackerel *api_mackerel;
     struct api_status api_status;
+    struct api_graphite *api_graphite;
+    struct query_source *query_source;
+    struct agent *agent; /* NULL if switched off */
 };
 
 static inline struct retention_rules *server_retention(struct server *s)
@@ -62,5 +68,9 @@ int doors_open(struct server *s, struct err *err) must_check;
 void doors_close(struct server *s);
 /* After stream_close: until then batches in flight refer to the sink. */
 void doors_free(struct server *s);
+
+/* local_agent.c: after doors_open, before doors_close. */
+int local_agent_start(struct server *s, struct err *err) must_check;
+void local_agent_stop(struct server *s);
 
 #endif
