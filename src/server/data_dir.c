@@ -65,6 +65,18 @@ static bool is_fresh(const struct data_dir *d)
     return fresh;
 }
 
+/* Before anything is written: a wrong path must not leave traces in somebody's directory. */
+static int refuse_foreign(const struct data_dir *d, struct err *err)
+{
+    char path[PATH_MAX];
+    if (access(data_dir_path(d, FORMAT_FILE, path), F_OK) == 0 || is_fresh(d))
+        return OK;
+    return err_set(
+        err, ERR_INVALID,
+        "data.dir %s has files in it but no %s: it is not a data directory of carat; choose an empty one",
+        d->path, FORMAT_FILE);
+}
+
 static int write_format(const char *path, struct err *err)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
@@ -83,11 +95,7 @@ static int check_format(struct data_dir *d, struct err *err)
     data_dir_path(d, FORMAT_FILE, path);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 && errno == ENOENT)
-        return is_fresh(d) ? write_format(path, err)
-                           : err_set(err, ERR_INVALID,
-                                     "data.dir %s has files in it but no %s: it is not a data directory "
-                                     "of carat; choose an empty one",
-                                     d->path, FORMAT_FILE);
+        return write_format(path, err);
     if (fd < 0)
         return err_sys(err, ERR_IO, errno, "open %s", path);
     ssize_t n = read(fd, text, sizeof text - 1);
@@ -110,6 +118,8 @@ int data_dir_open(struct data_dir *d, const char *path, struct err *err)
         return err_set(err, ERR_INVALID, "data.dir is empty or too long");
     snprintf(d->path, sizeof d->path, "%s", path);
     int rc = make_dir(path, err);
+    if (rc == OK)
+        rc = refuse_foreign(d, err);
     if (rc == OK)
         rc = take_lock(d, err);
     if (rc == OK)
