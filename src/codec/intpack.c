@@ -9,12 +9,14 @@
 _Static_assert(INTPACK_WIDTH_MAX == BITS_GET_MAX, "offsets are read with one load each");
 _Static_assert(INTPACK_MAX <= UINT16_MAX, "positions are handed out as uint16_t");
 
-#define LENGTHS 65 /* bit lengths 0..64 */
+#define LENGTHS 64 /* bit lengths 0..63; 64 counts as 63, both are beyond INTPACK_WIDTH_MAX */
+_Static_assert(INTPACK_WIDTH_MAX < LENGTHS - 1, "no width needs the two told apart");
 
-/* How many integers need how many bits, and which lengths occur at all. */
+/* How many integers need how many bits: the lengths that occur, the longest first. */
 struct lengths {
-    uint32_t count[LENGTHS];
-    unsigned max;
+    unsigned n;
+    uint8_t length[LENGTHS];
+    uint16_t count[LENGTHS];
 };
 
 /* The offsets a histogram was made of, which tell the base for a width. */
@@ -44,26 +46,36 @@ static uint64_t base_of(enum family f, int64_t ref, unsigned width)
     }
 }
 
+static inline unsigned bin_of(uint64_t v)
+{
+    unsigned length = 63 - (unsigned)__builtin_clzll(v | 1) + (v != 0);
+    return length < LENGTHS ? length : LENGTHS - 1;
+}
+
 static inline void lengths_fill(struct lengths *l, enum family f, const int64_t *v, uint32_t n, int64_t ref)
 {
     /* Two histograms: neighbours often fall in the same bin and would wait for each other's store. */
     uint16_t odd[LENGTHS] = {0}, even[LENGTHS] = {0};
-    uint64_t all = 0;
+    uint64_t seen = 0;
     uint32_t i = 0;
     for (; i + 2 <= n; i += 2) {
-        uint64_t a = offset_of(f, v[i], ref), b = offset_of(f, v[i + 1], ref);
-        even[bits_length(a)]++;
-        odd[bits_length(b)]++;
-        all |= a | b;
+        unsigned a = bin_of(offset_of(f, v[i], ref)), b = bin_of(offset_of(f, v[i + 1], ref));
+        even[a]++;
+        odd[b]++;
+        seen |= 1ull << a | 1ull << b;
     }
     if (i < n) {
-        uint64_t a = offset_of(f, v[i], ref);
-        even[bits_length(a)]++;
-        all |= a;
+        unsigned a = bin_of(offset_of(f, v[i], ref));
+        even[a]++;
+        seen |= 1ull << a;
     }
-    l->max = bits_length(all);
-    for (unsigned k = 0; k <= l->max; k++)
-        l->count[k] = (uint32_t)even[k] + odd[k];
+    l->n = 0;
+    for (; seen; l->n++) {
+        unsigned k = 63 - (unsigned)__builtin_clzll(seen);
+        seen ^= 1ull << k;
+        l->length[l->n] = (uint8_t)k;
+        l->count[l->n] = (uint16_t)(even[k] + odd[k]);
+    }
 }
 
 static uint32_t positions_size(uint32_t count, uint32_t n)
@@ -76,20 +88,18 @@ static void lengths_choose(const struct lengths *l, enum family f, uint32_t n, i
                            struct packing *best)
 {
     uint32_t patched = 0;
-    for (unsigned w = l->max;; w--) {
-        if (l->count[w] && w <= INTPACK_WIDTH_MAX) {
-            size_t size = ((size_t)n * w + 7) / 8;
-            if (patched)
-                size += 2 + positions_size(patched, n);
-            for (unsigned k = l->max; k > w; k--)
-                size += (size_t)l->count[k] * ((k - w + 7) / 7);
-            if (size < best->size)
-                *best = (struct packing){
-                    .base = base_of(f, ref, w), .width = w, .patches = patched, .size = size};
-        }
-        patched += l->count[w];
-        if (w == 0 || patched > n / 2)
-            break;
+    for (unsigned i = 0; i < l->n && patched <= n / 2; patched += l->count[i++]) {
+        unsigned w = l->length[i];
+        if (w > INTPACK_WIDTH_MAX)
+            continue;
+        size_t size = ((size_t)n * w + 7) / 8;
+        if (patched)
+            size += 2 + positions_size(patched, n);
+        for (unsigned k = 0; k < i; k++)
+            size += (size_t)l->count[k] * ((l->length[k] - w + 7) / 7);
+        if (size < best->size)
+            *best =
+                (struct packing){.base = base_of(f, ref, w), .width = w, .patches = patched, .size = size};
     }
 }
 

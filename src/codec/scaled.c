@@ -57,13 +57,19 @@ static uint64_t gcd(uint64_t a, uint64_t b)
     return a;
 }
 
+static uint64_t any_different(const int64_t *k, uint32_t m)
+{
+    uint64_t any = 0;
+    for (uint32_t i = 1; i < m; i++)
+        any |= (uint64_t)k[i] ^ (uint64_t)k[0];
+    return any;
+}
+
 /* Of all distances between the k: only powers of two for bit patterns, which floats stored as doubles have.
  */
 static uint64_t common_factor(const struct measured *x, uint32_t m)
 {
-    uint64_t any = 0, g = 0;
-    for (uint32_t i = 1; i < m; i++)
-        any |= (uint64_t)x->k[i] ^ (uint64_t)x->k[0];
+    uint64_t any = any_different(x->k, m), g = 0;
     if (!any)
         return 1;
     uint64_t two = any & -any;
@@ -150,6 +156,11 @@ static void choose_mode(struct plan *p, uint32_t m)
     uint64_t costs[MODES] = {0}, least = UINT64_MAX;
     int64_t centre[MODES] = {p->y[0]};
     enum mode in_stream = MODE_PLAIN;
+    if (!any_different(p->y, m)) {
+        p->packing = (struct packing){.base = (uint64_t)p->y[0]};
+        make_stream(p->y, m, p->mode = MODE_PLAIN, p->stream);
+        return;
+    }
     if (m > MODES)
         mode_costs(p->y, m, costs, centre);
     for (unsigned mode = MODE_PLAIN; mode < MODES && (mode == 0 || m > MODES); mode++)
