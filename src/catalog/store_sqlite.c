@@ -101,16 +101,19 @@ static uint32_t row_crc(uint32_t id, uint32_t step_ms, const void *name, size_t 
     return crc32c(crc32c(0, head, sizeof head), name, len);
 }
 
-/* One row of the running statement: id, step_ms, name, crc. */
-static int pass_row(struct sqlite_store *s, sqlite3_stmt *st, catalog_row_fn fn, void *ctx, struct err *err)
+/* One row of the running statement: id, step_ms, name, crc. Ids must go up: with a damaged page SQLite can
+ * give one row twice in the place of another, and both crc and count would still be right. */
+static int pass_row(struct sqlite_store *s, sqlite3_stmt *st, int64_t *last, catalog_row_fn fn, void *ctx,
+                    struct err *err)
 {
     int64_t id = sqlite3_column_int64(st, 0), step = sqlite3_column_int64(st, 1);
     const char *name = (const char *)sqlite3_column_text(st, 2);
     int len = sqlite3_column_bytes(st, 2);
-    if (id < 1 || id > UINT32_MAX || step < 1 || step > UINT32_MAX || !name ||
+    if (id <= *last || id > UINT32_MAX || step < 1 || step > UINT32_MAX || !name ||
         sqlite3_column_int64(st, 3) != row_crc((uint32_t)id, (uint32_t)step, name, (size_t)len))
         return err_set(err, ERR_CORRUPT, "read %s: the row of series %lld is damaged", s->path,
                        (long long)id);
+    *last = id;
     struct catalog_row row = {(uint32_t)id, (uint32_t)step, name, (uint32_t)len};
     int rc = fn(ctx, &row);
     if (rc < 0 && err && err->code == rc)
@@ -121,7 +124,7 @@ static int pass_row(struct sqlite_store *s, sqlite3_stmt *st, catalog_row_fn fn,
 static int sqlite_load(struct catalog_store *base, catalog_row_fn fn, void *ctx, struct err *err)
 {
     struct sqlite_store *s = down(base);
-    int64_t want, got = 0;
+    int64_t want, got = 0, last = 0;
     int rc = ask(s, "SELECT rows FROM summary WHERE id = 1", &want, err);
     if (rc < 0)
         return rc;
@@ -130,7 +133,7 @@ static int sqlite_load(struct catalog_store *base, catalog_row_fn fn, void *ctx,
     if (rc < 0)
         return rc;
     int step;
-    while ((step = sqlite3_step(st)) == SQLITE_ROW && (rc = pass_row(s, st, fn, ctx, err)) == OK)
+    while ((step = sqlite3_step(st)) == SQLITE_ROW && (rc = pass_row(s, st, &last, fn, ctx, err)) == OK)
         got++;
     if (rc == OK && step != SQLITE_DONE)
         rc = db_err(s, "read", err);

@@ -16,6 +16,15 @@
 
 #include <cmocka.h>
 
+/* CARAT_TEST_SEED repeats a run. */
+static void seed_random(void)
+{
+    const char *given = getenv("CARAT_TEST_SEED");
+    unsigned seed = given ? (unsigned)strtoul(given, NULL, 10) : (unsigned)time(NULL);
+    print_message("# seed %u\n", seed);
+    srand(seed);
+}
+
 /* A store under test. `reopen` closes it first; a store that keeps nothing returns itself. */
 struct subject {
     bool on_disk;
@@ -231,9 +240,7 @@ static void random_step(struct subject *x, struct model *m)
 
 static void random_operations_agree_with_a_model(void **state)
 {
-    unsigned seed = (unsigned)time(NULL);
-    print_message("# seed %u\n", seed);
-    srand(seed);
+    seed_random();
     struct model m = {{0}};
     for (int i = 0; i < 150; i++) {
         random_step(*state, &m);
@@ -375,13 +382,31 @@ static void write_all(const char *path, const struct buf *b)
     fclose(f);
 }
 
+/* A leaf page whose second cell pointer is a copy of its first: one row twice, another gone. */
+static void a_row_in_the_place_of_another_is_noticed(void **state)
+{
+    struct subject *x = *state;
+    struct catalog_row rows[] = {row(1, "a"), row(2, "b"), row(3, "c")};
+    assert_int_equal(add(x, rows, 3), OK);
+    close_subject(x);
+    struct buf whole = read_all(x->path);
+    int changed = 0;
+    for (size_t page = 4096; page < whole.len; page += 4096)
+        if (whole.data[page] == 0x0d && whole.data[page + 4] == 3) { /* table leaf, three cells */
+            memcpy(whole.data + page + 10, whole.data + page + 8, 2);
+            changed++;
+        }
+    assert_int_equal(changed, 1);
+    write_all(x->path, &whole);
+    buf_release(&whole);
+    check_refused(x, ERR_CORRUPT, "series 1 is damaged");
+}
+
 /* Whatever byte changes: the rows are the right ones, or there is an error. Never other rows. */
 static void damage_never_changes_what_is_loaded(void **state)
 {
     struct subject *x = *state;
-    unsigned seed = (unsigned)time(NULL);
-    print_message("# seed %u\n", seed);
-    srand(seed);
+    seed_random();
     for (uint32_t i = 1; i <= 300; i++) {
         char name[64];
         snprintf(name, sizeof name, "servers.host-%u.cpu.user", i);
@@ -439,6 +464,7 @@ int main(void)
         DISK(other_files_and_versions_are_refused),
         DISK(wrong_values_are_noticed),
         DISK(two_ids_for_one_name_are_noticed),
+        DISK(a_row_in_the_place_of_another_is_noticed),
         DISK(damage_never_changes_what_is_loaded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

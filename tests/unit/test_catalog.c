@@ -15,6 +15,15 @@
 
 #include <cmocka.h>
 
+/* CARAT_TEST_SEED repeats a run. */
+static void seed_random(void)
+{
+    const char *given = getenv("CARAT_TEST_SEED");
+    unsigned seed = given ? (unsigned)strtoul(given, NULL, 10) : (unsigned)time(NULL);
+    print_message("# seed %u\n", seed);
+    srand(seed);
+}
+
 static struct catalog *open_catalog(struct catalog_store *store, uint32_t max_series, catalog_step_fn step)
 {
     struct catalog_options o = {.store = store, .max_series = max_series, .step = step};
@@ -245,9 +254,7 @@ static void flush_writes_everything_once_in_bounded_pieces(void **state)
 static void random_operations_agree_with_a_model(void **state)
 {
     enum { NAMES = 6000, ROUNDS = 400, BATCH = 300 };
-    unsigned seed = (unsigned)time(NULL);
-    print_message("# seed %u\n", seed);
-    srand(seed);
+    seed_random();
     struct catalog *c = open_catalog(NULL, 0, NULL);
     static char name[NAMES][40];
     static uint32_t id[NAMES];

@@ -14,6 +14,15 @@
 
 #include <cmocka.h>
 
+/* CARAT_TEST_SEED repeats a run. */
+static void seed_random(void)
+{
+    const char *given = getenv("CARAT_TEST_SEED");
+    unsigned seed = given ? (unsigned)strtoul(given, NULL, 10) : (unsigned)time(NULL);
+    print_message("# seed %u\n", seed);
+    srand(seed);
+}
+
 static bool match(const char *pattern, const char *label)
 {
     struct glob g;
@@ -84,9 +93,7 @@ static void long_labels_and_patterns_stay_linear(void **state)
 /* Without braces this is POSIX fnmatch, for patterns where both mean the same. */
 static void random_globs_agree_with_fnmatch(void **state)
 {
-    unsigned seed = (unsigned)time(NULL);
-    print_message("# seed %u\n", seed);
-    srand(seed);
+    seed_random();
     const char *piece[] = {"a", "b", "ab", "*", "?", "[ab]", "[!a]", "[b-c]", "c"};
     for (int i = 0; i < 50000; i++) {
         char pattern[64] = "", label[16] = "";
@@ -328,9 +335,7 @@ static int check_next(void *ctx, const struct catalog_node *node)
 static void random_finds_agree_with_the_definition(void **state)
 {
     enum { NAMES = 400 };
-    unsigned seed = (unsigned)time(NULL);
-    print_message("# seed %u\n", seed);
-    srand(seed);
+    seed_random();
     const char *label[] = {"a", "b", "ab", "a-b", "ba", "aa", "b1", "b2"};
     const char *piece[] = {
         "a", "*", "**", "a*", "?", "{a,b}", "{ab,b*}", "[ab]*", "b", "*b", "{a-b,b1,b2,aa}"};
