@@ -6,7 +6,7 @@
  * SQLite notices damage to its trees but not to its values, and not that the last page of a tree is gone: crc
  * and rows are there for that. A lost row would let its id be given to another series. There is no unique
  * index on the name: the catalog itself refuses two ids for one name, when it inserts and when it loads, and
- * the index would more than double the file and the time of a flush. WAL with synchronous=FULL: one fsync a
+ * the index would hold every name a second time. WAL with synchronous=FULL: one fsync a
  * transaction, durable when COMMIT returns. */
 #include "base/bytes.h"
 #include "base/crc32c.h"
