@@ -1,7 +1,7 @@
 /* Functions that name and decorate series. */
 #include "query/function_list.h"
 #include "query/functions.h"
-#include "query/number.h"
+#include "query/pynum.h"
 #include "query/regex.h"
 
 #include <ctype.h>
@@ -113,7 +113,7 @@ static bool format_number(const struct directive *d, double v, char out[400])
         return true;
     case 's':
     case 'r':
-        number_repr(v, out);
+        pynum_repr(v, out);
         if (d->precision >= 0 && d->precision < 400)
             out[d->precision] = '\0';
         return true;

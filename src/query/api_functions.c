@@ -3,7 +3,7 @@
 #include "query/agg.h"
 #include "query/api_impl.h"
 #include "query/eval.h"
-#include "query/number.h"
+#include "query/pynum.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -35,7 +35,7 @@ static const char *type_name(enum param_type t)
 /* A default as Python or as JSON writes it. */
 static void put_value(struct buf *b, const struct value *v, bool json)
 {
-    char text[NUMBER_TEXT_MAX];
+    char text[PYNUM_TEXT_MAX];
     switch (v->kind) {
     case V_BOOL:
         buf_puts(b, json ? (v->i ? "true" : "false") : (v->i ? "True" : "False"));
@@ -44,7 +44,7 @@ static void put_value(struct buf *b, const struct value *v, bool json)
         buf_printf(b, "%lld", (long long)v->i);
         break;
     case V_FLOAT:
-        number_repr(v->d, text);
+        pynum_repr(v->d, text);
         buf_puts(b, json && isinf(v->d) ? "1e9999" : text);
         break;
     case V_STRING:

@@ -1,7 +1,7 @@
 /* /render */
 #include "query/api_impl.h"
 #include "query/format.h"
-#include "query/number.h"
+#include "query/pynum.h"
 #include "query/timespec.h"
 
 #include <stdio.h>
@@ -87,7 +87,7 @@ static int read_request(const struct api_request *r, struct render *q, struct er
         q->options.has_max_points = true;
         q->options.max_points = atoll(max);
     }
-    if (xff && !number_parse(xff, &q->query.x_files_factor))
+    if (xff && !pynum_parse(xff, &q->query.x_files_factor))
         return err_set(err, ERR_INVALID, "argument 'xFilesFactor': expected a number, not '%.40s'", xff);
     return read_range(r, q, err);
 }

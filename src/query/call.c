@@ -6,7 +6,7 @@
 #include "query/call.h"
 #include "base/mem.h"
 #include "query/agg.h"
-#include "query/number.h"
+#include "query/pynum.h"
 #include "query/timespec.h"
 
 #include <errno.h>
@@ -49,7 +49,7 @@ static bool to_float(struct value *v)
     double d = v->d;
     if (v->kind == V_INT || v->kind == V_BOOL)
         d = (double)v->i;
-    else if (v->kind != V_FLOAT && (v->kind != V_STRING || !number_parse(v->s, &d)))
+    else if (v->kind != V_FLOAT && (v->kind != V_STRING || !pynum_parse(v->s, &d)))
         return false;
     *v = (struct value){.kind = V_FLOAT, .d = d};
     return true;
@@ -367,7 +367,7 @@ bool arg_true(const struct call *c, size_t i)
 
 const char *value_text(struct query *q, const struct value *v)
 {
-    char text[NUMBER_TEXT_MAX];
+    char text[PYNUM_TEXT_MAX];
     switch (v->kind) {
     case V_NONE:
         return "None";
@@ -376,7 +376,7 @@ const char *value_text(struct query *q, const struct value *v)
     case V_INT:
         return query_printf(q, "%lld", (long long)v->i);
     case V_FLOAT:
-        return arena_strndup(q->arena, text, number_repr(v->d, text));
+        return arena_strndup(q->arena, text, pynum_repr(v->d, text));
     case V_STRING:
         return v->s;
     default:

@@ -1,7 +1,7 @@
 /* Functions whose values depend on the values before. */
 #include "query/function_list.h"
 #include "query/functions.h"
-#include "query/number.h"
+#include "query/pynum.h"
 
 #include <math.h>
 #include <string.h>
@@ -66,7 +66,7 @@ static struct value increases(struct call *c, bool per_second)
         for (size_t k = 0; n && k < s->n; k++) {
             n->values[k] = increase(s->values[k], &previous, &b);
             if (per_second && !column_is_missing(n->values[k]))
-                n->values[k] = number_round(n->values[k] / (double)s->step_s, 6);
+                n->values[k] = pynum_round(n->values[k] / (double)s->step_s, 6);
         }
         list_add(q, out, n);
     }

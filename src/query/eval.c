@@ -8,7 +8,7 @@
 #include "base/mem.h"
 #include "query/call.h"
 #include "query/fetch.h"
-#include "query/number.h"
+#include "query/pynum.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -145,7 +145,7 @@ static bool whole_variable(struct query *q, const struct ast *a, const struct re
         *out = r->values[i];
         if (out->kind == V_STRING && looks_numeric(out->s)) {
             double d;
-            if (!number_parse(out->s, &d))
+            if (!pynum_parse(out->s, &d))
                 query_fail(q, ERR_INVALID, "template(): '%.60s' is no number", out->s);
             *out = (struct value){.kind = V_FLOAT, .d = d};
         }

@@ -3,7 +3,7 @@
 #include "query/agg.h"
 #include "query/civil.h"
 #include "query/format.h"
-#include "query/number.h"
+#include "query/pynum.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -11,8 +11,8 @@
 
 static void put_number(struct buf *b, double v)
 {
-    uint8_t *p = buf_reserve(b, NUMBER_TEXT_MAX);
-    b->len += number_repr(v, (char *)p);
+    uint8_t *p = buf_reserve(b, PYNUM_TEXT_MAX);
+    b->len += pynum_repr(v, (char *)p);
 }
 
 /* How values that JSON has no word for are written. */

@@ -2,7 +2,7 @@
  * argument is evaluated again from one window earlier. */
 #include "query/function_list.h"
 #include "query/functions.h"
-#include "query/number.h"
+#include "query/pynum.h"
 
 #include <string.h>
 
@@ -184,7 +184,7 @@ static bool smooth(const struct query_series *s, int64_t from, double constant, 
     double ema = agg_average(s->values, first > 0 ? (size_t)first : 0);
     if (column_is_missing(ema))
         ema = 0;
-    *out++ = number_round(ema, 6);
+    *out++ = pynum_round(ema, 6);
     for (int64_t k = from; k < n; k++) {
         if (k + n < 0)
             return false;
@@ -194,7 +194,7 @@ static bool smooth(const struct query_series *s, int64_t from, double constant, 
             continue;
         }
         ema = constant * v + (1 - constant) * ema;
-        *out++ = number_round(ema, 6);
+        *out++ = pynum_round(ema, 6);
     }
     return true;
 }

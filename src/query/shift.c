@@ -1,7 +1,7 @@
 /* Functions that look at other times, or make series of time itself. */
 #include "query/function_list.h"
 #include "query/functions.h"
-#include "query/number.h"
+#include "query/pynum.h"
 #include "query/timespec.h"
 
 #include <math.h>

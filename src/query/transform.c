@@ -1,7 +1,7 @@
 /* Functions that change values one by one, in place. */
 #include "query/function_list.h"
 #include "query/functions.h"
-#include "query/number.h"
+#include "query/pynum.h"
 
 #include <math.h>
 #include <string.h>
@@ -140,7 +140,7 @@ struct value fn_add(struct call *c)
 
 static double scale_rounded(double v, double factor)
 {
-    return number_round(v * factor, 6);
+    return pynum_round(v * factor, 6);
 }
 
 struct value fn_scale_to_seconds(struct call *c)
@@ -179,7 +179,7 @@ struct value fn_offset_to_zero(struct call *c)
 
 static double round_to(double v, double digits)
 {
-    return number_round(v, (int)digits);
+    return pynum_round(v, (int)digits);
 }
 
 struct value fn_round(struct call *c)

@@ -1,19 +1,19 @@
 /* Numbers as text, as Python writes them: names, tags and JSON of graphite-web show them. */
-#ifndef CARAT_QUERY_NUMBER_H
-#define CARAT_QUERY_NUMBER_H
+#ifndef CARAT_QUERY_PYNUM_H
+#define CARAT_QUERY_PYNUM_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
 /* The shortest decimal that reads back to the same double, always with a point or an exponent: "5.0",
  * "0.1", "1e+16", "1e-05", "inf", "nan". Returns the length; NUL-terminated. */
-enum { NUMBER_TEXT_MAX = 40 };
-size_t number_repr(double v, char out[NUMBER_TEXT_MAX]);
+enum { PYNUM_TEXT_MAX = 40 };
+size_t pynum_repr(double v, char out[PYNUM_TEXT_MAX]);
 
 /* A decimal number with nothing around it but blanks: digits with point and exponent, inf, infinity, nan. */
-bool number_parse(const char *text, double *out);
+bool pynum_parse(const char *text, double *out);
 
 /* v rounded to `digits` decimals (may be negative), halves of the exact binary value to even. */
-double number_round(double v, int digits);
+double pynum_round(double v, int digits);
 
 #endif

@@ -1,4 +1,4 @@
-#include "query/number.h"
+#include "query/pynum.h"
 
 #include <ctype.h>
 #include <math.h>
@@ -71,10 +71,10 @@ static int shortest_digits(double v, char digits[20], size_t *n)
     return atoi(e + 1);
 }
 
-size_t number_repr(double v, char out[NUMBER_TEXT_MAX])
+size_t pynum_repr(double v, char out[PYNUM_TEXT_MAX])
 {
     if (!isfinite(v)) {
-        return (size_t)snprintf(out, NUMBER_TEXT_MAX, "%s", isnan(v) ? "nan" : v > 0 ? "inf" : "-inf");
+        return (size_t)snprintf(out, PYNUM_TEXT_MAX, "%s", isnan(v) ? "nan" : v > 0 ? "inf" : "-inf");
     }
     size_t len = short_decimal(v, out);
     if (len)
@@ -82,7 +82,7 @@ size_t number_repr(double v, char out[NUMBER_TEXT_MAX])
     char digits[20];
     size_t n;
     int exponent = shortest_digits(fabs(v), digits, &n);
-    char *p = out, *end = out + NUMBER_TEXT_MAX;
+    char *p = out, *end = out + PYNUM_TEXT_MAX;
     if (v < 0)
         *p++ = '-';
     if (exponent < -4 || exponent >= 16) {
@@ -108,7 +108,7 @@ size_t number_repr(double v, char out[NUMBER_TEXT_MAX])
     return (size_t)(p - out);
 }
 
-bool number_parse(const char *text, double *out)
+bool pynum_parse(const char *text, double *out)
 {
     while (isspace((unsigned char)*text))
         text++;
@@ -127,7 +127,7 @@ bool number_parse(const char *text, double *out)
     return !*end;
 }
 
-double number_round(double v, int digits)
+double pynum_round(double v, int digits)
 {
     if (!isfinite(v) || digits > 323)
         return v;
