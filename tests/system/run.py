@@ -41,6 +41,10 @@ class Report(unittest.TestResult):
 
     addFailure = addError = fail
 
+    def addSubTest(self, test, subtest, err):
+        if err:
+            self.fail(subtest, err)
+
 
 def named(suite):
     for item in suite:

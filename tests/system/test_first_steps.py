@@ -44,7 +44,7 @@ class FirstMetric(unittest.TestCase):
                                    capture_output=True, text=True, timeout=30)
                 self.assertEqual((r.returncode, r.stderr), (0, ''))
                 self.assertIn(wanted, r.stdout)
-            r = subprocess.run([carat.BINARY, 'query', 'sum(', '--url', c.url('')], capture_output=True, text=True, timeout=30)
+            r = subprocess.run([carat.BINARY, 'query', 'nosuch(a)', '--url', c.url('')], capture_output=True, text=True, timeout=30)
             self.assertEqual(r.returncode, 1)
             self.assertIn('the server says:', r.stderr)
 
