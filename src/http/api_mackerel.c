@@ -3,7 +3,7 @@
 #include "base/mem.h"
 #include "ingest/mackerel_json.h"
 #include "model/name.h"
-#include "query/number.h"
+#include "query/pynum.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -219,8 +219,8 @@ static int parse_seconds(const char *text, int64_t *ms)
 
 static void append_point(struct buf *b, int64_t ts_ms, double value)
 {
-    char text[NUMBER_TEXT_MAX];
-    size_t n = number_repr(value, text);
+    char text[PYNUM_TEXT_MAX];
+    size_t n = pynum_repr(value, text);
     if (n > 2 && !memcmp(text + n - 2, ".0", 2))
         n -= 2;
     buf_printf(b, "{\"time\":%lld,\"value\":", (long long)(ts_ms / 1000));
