@@ -67,7 +67,7 @@ int http_server_new(const struct http_options *o, struct http_server **out, stru
     s->o.threads = o->threads ? o->threads : 2;
     s->o.max_body_bytes = o->max_body_bytes ? o->max_body_bytes : 16u << 20;
     s->o.max_connections = o->max_connections ? o->max_connections : 10000;
-    s->o.idle_timeout_s = o->idle_timeout_s ? o->idle_timeout_s : 60;
+    s->o.idle_timeout_s = o->idle_timeout_s ? o->idle_timeout_s : 90;
     static const char *const class[] = {"code=\"2xx\"", "code=\"3xx\"", "code=\"4xx\"", "code=\"5xx\""};
     for (size_t i = 0; i < ARRAY_LEN(class); i++)
         s->requests[i] =

@@ -24,7 +24,7 @@ struct http_options {
     unsigned threads;         /* 0: 2 */
     size_t max_body_bytes;    /* 0: 16 MiB; more is answered 413 */
     unsigned max_connections; /* 0: 10000 */
-    unsigned idle_timeout_s;  /* 0: 60 */
+    unsigned idle_timeout_s;  /* 0: 90; more than the minute between two posts of an agent */
     struct metrics *metrics;
 };
 

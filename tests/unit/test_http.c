@@ -1,3 +1,4 @@
+#include "base/log.h"
 #include "base/mem.h"
 #include "http/http.h"
 #include "http/listen.h"
@@ -5,6 +6,7 @@
 #include "http_client.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -513,6 +515,44 @@ static void a_handler_that_is_too_late_is_not_waited_for(void **state)
     text_reply(r, "too late");
 }
 
+/* Asks until the server is gone; every answer it gets is a whole one. */
+static void *asking_thread(void *ctx)
+{
+    struct fixture *f = ctx;
+    struct client_reply reply = {0};
+    uintptr_t wrong = 0;
+    for (int fd; (fd = client_dial(f->port)) >= 0; close(fd)) {
+        do {
+            client_request(fd, "GET", "/elsewhere?n=7", "", NULL, &reply);
+            wrong += reply.status == 200 ? strcmp(client_body(&reply), "7") != 0
+                                         : reply.status != 503 && reply.status != 0;
+        } while (reply.status == 200);
+    }
+    client_reply_release(&reply);
+    return (void *)wrong;
+}
+
+static void stopping_amid_a_storm_is_safe(void **state)
+{
+    for (int round = 0; round < 15; round++) {
+        pthread_t t[STORM_THREADS];
+        start(state);
+        struct fixture *f = *state;
+        for (int i = 0; i < STORM_THREADS; i++)
+            pthread_create(&t[i], NULL, asking_thread, f);
+        struct counter *ok = metrics_counter(f->metrics, "carat_http_requests_total", "code=\"2xx\"", "");
+        while (counter_get(ok) < 50)
+            sched_yield();
+        http_server_stop(f->server, 0); /* replies keep coming from the other thread meanwhile */
+        for (int i = 0; i < STORM_THREADS; i++) {
+            void *wrong;
+            pthread_join(t[i], &wrong);
+            assert_ptr_equal(wrong, NULL);
+        }
+        stop(state);
+    }
+}
+
 static void a_port_in_use_is_named(void **state)
 {
     struct fixture *f = *state;
@@ -586,9 +626,11 @@ int main(void)
         WITH_SERVER(a_client_that_left_does_no_harm),
         WITH_SERVER(stopping_waits_for_requests_under_way),
         WITH_SERVER(a_handler_that_is_too_late_is_not_waited_for),
+        cmocka_unit_test(stopping_amid_a_storm_is_safe),
         WITH_SERVER(a_port_in_use_is_named),
         WITH_SERVER(malformed_requests_do_no_harm),
         cmocka_unit_test_setup_teardown(a_silent_client_is_sent_away, start_impatient, stop),
     };
+    log_set_level(LOG_ERROR);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
