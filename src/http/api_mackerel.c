@@ -5,7 +5,7 @@
 #include "model/name.h"
 #include "query/pynum.h"
 
-#include <assert.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -219,8 +219,8 @@ static int parse_seconds(const char *text, int64_t *ms)
 
 static void append_point(struct buf *b, int64_t ts_ms, double value)
 {
-    char text[PYNUM_TEXT_MAX];
-    size_t n = pynum_repr(value, text);
+    char text[PYNUM_TEXT_MAX] = "null"; /* JSON has no word for NaN and infinity, which no door takes */
+    size_t n = isfinite(value) ? pynum_repr(value, text) : strlen(text);
     if (n > 2 && !memcmp(text + n - 2, ".0", 2))
         n -= 2;
     buf_printf(b, "{\"time\":%lld,\"value\":", (long long)(ts_ms / 1000));

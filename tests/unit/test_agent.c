@@ -459,7 +459,7 @@ static void stopping_posts_everything_a_second_apart(void **state)
 static void no_batch_is_lost_unseen(void **state)
 {
     unsigned seed = (unsigned)time(NULL);
-    print_message("seed %u\n", seed);
+    print_message("# seed %u\n", seed);
     struct sim *m = xmalloc(sizeof *m);
     srand(seed);
     sim_init(m, 33);
