@@ -84,7 +84,7 @@ static uint64_t common_factor(const struct measured *x, uint32_t m)
     return g ? g : 1;
 }
 
-#define FACTOR_K_MAX (1ll << 62)
+#define FACTOR_MAX (1ll << 62) /* of the factor and the k: no difference of two overflows */
 
 /* Divides the k by what they have in common, if that saves more than it costs. */
 static void take_factor(struct plan *p, const struct measured *x, uint32_t m)
@@ -94,12 +94,12 @@ static void take_factor(struct plan *p, const struct measured *x, uint32_t m)
     p->factor = 1;
     p->origin = 0;
     memcpy(y, x->k, m * sizeof *y);
-    if (f < 2 || (size_t)m * (bits_length(f) - 1) < 8 * 4)
+    if (f < 2 || f > FACTOR_MAX || (size_t)m * (bits_length(f) - 1) < 8 * 4)
         return;
     for (uint32_t i = 0; i < m; i++)
-        if (y[i] > FACTOR_K_MAX || y[i] < -FACTOR_K_MAX)
+        if (y[i] > FACTOR_MAX || y[i] < -FACTOR_MAX)
             return;
-    int64_t r = f > (uint64_t)FACTOR_K_MAX ? 0 : y[0] % (int64_t)f;
+    int64_t r = y[0] % (int64_t)f;
     p->factor = f;
     p->origin = (uint64_t)(r < 0 ? r + (int64_t)f : r);
     for (uint32_t i = 0; i < m; i++)

@@ -34,11 +34,6 @@ bool unit_known(unsigned unit)
     return unit < ARRAY_LEN(denominators) || unit == UNIT_BITS;
 }
 
-double unit_denominator(unsigned unit)
-{
-    return unit < ARRAY_LEN(denominators) ? denominators[unit] : 1;
-}
-
 /* Doubles that say something: zeros are whole in every unit, infinities in none. */
 static uint32_t pick_samples(const double *x, uint32_t m, double *sample)
 {
@@ -166,7 +161,7 @@ void unit_restore(unsigned unit, const uint64_t *k, uint32_t m, double *x)
     }
     for (uint32_t i = 0; i < m; i++)
         x[i] = (double)(int64_t)k[i];
-    double den = unit_denominator(unit);
+    double den = denominators[unit];
     if (unit != UNIT_WHOLE)
         for (uint32_t i = 0; i < m; i++)
             x[i] /= den;

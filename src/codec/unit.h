@@ -26,7 +26,6 @@ struct measured {
 };
 
 bool unit_known(unsigned unit);
-double unit_denominator(unsigned unit); /* 1 for UNIT_WHOLE and UNIT_BITS */
 
 /* A unit in which most of some sample of the values are whole; UNIT_BITS if none is. */
 unsigned unit_guess(const double *x, uint32_t m);

@@ -326,46 +326,50 @@ static void check_choice(enum codec_format want, size_t bytes_max)
 
 #define BITS(n, bits) (((n) * (size_t)(bits) + 7) / 8)
 
+static void check_choices_of_size(uint32_t n)
+{
+    all_present(&given, n);
+    for (uint32_t i = 0; i < n; i++)
+        given.value[i] = 0;
+    check_choice(CODEC_CONSTANT, 1);
+    for (uint32_t i = 0; i < n; i++)
+        given.value[i] = 25276502016;
+    check_choice(CODEC_CONSTANT, 6);
+    for (uint32_t i = 0; i < n; i++)
+        given.value[i] = 44.83;
+    check_choice(CODEC_SCALED, 5);
+    for (uint32_t i = 0; i < n; i++)
+        given.value[i] = 1763800000 + 60.0 * i;
+    check_choice(CODEC_SCALED, 11);
+    for (uint32_t i = 0; i < n; i++)
+        given.value[i] = 5e9 + 1000.0 * i + below(32);
+    check_choice(CODEC_SCALED, BITS(n, 7) + 11);
+    for (uint32_t i = 0; i < n; i++)
+        given.value[i] = below(4096) / 100.0;
+    check_choice(CODEC_SCALED, BITS(n, 12) + 8);
+    for (uint32_t i = 0; i < n; i++)
+        given.value[i] = (12000 + below(4096)) / 60.0;
+    check_choice(CODEC_SCALED, BITS(n, 12) + 8);
+    for (uint32_t i = 0; i < n; i++)
+        given.value[i] = bits_f64(f64_bits((44000 + below(1024)) / 1000.0) + below(3) - 1);
+    check_choice(CODEC_SCALED, BITS(n, 10 + 1 + 1) + 8);
+    for (uint32_t i = 0; i < n; i++)
+        given.value[i] = 4096.0 * (100000 + below(512));
+    check_choice(CODEC_SCALED, BITS(n, 9) + 10);
+    for (uint32_t i = 0; i < n; i++)
+        given.value[i] = (float)(1e-20 * (1 + below(1 << 23) * 0x1p-23));
+    check_choice(CODEC_SCALED, BITS(n, 23) + 20);
+    for (uint32_t i = 0; i < n; i++)
+        given.value[i] = 100.0 * (1 + below(4095)) / (5990 + below(16));
+    check_choice(CODEC_FRACTION, BITS(n, 20) + 8);
+}
+
 static void each_shape_gets_its_format(void **state)
 {
     static const uint32_t sizes[] = {16, 60, 240};
-    for (size_t k = 0; k < ARRAY_LEN(sizes); k++) {
-        uint32_t n = sizes[k];
-        all_present(&given, n);
-        for (uint32_t i = 0; i < n; i++)
-            given.value[i] = 0;
-        check_choice(CODEC_CONSTANT, 1);
-        for (uint32_t i = 0; i < n; i++)
-            given.value[i] = 25276502016;
-        check_choice(CODEC_CONSTANT, 6);
-        for (uint32_t i = 0; i < n; i++)
-            given.value[i] = 44.83;
-        check_choice(CODEC_SCALED, 5);
-        for (uint32_t i = 0; i < n; i++)
-            given.value[i] = 1763800000 + 60.0 * i;
-        check_choice(CODEC_SCALED, 11);
-        for (uint32_t i = 0; i < n; i++)
-            given.value[i] = 5e9 + 1000.0 * i + below(32);
-        check_choice(CODEC_SCALED, BITS(n, 7) + 11);
-        for (uint32_t i = 0; i < n; i++)
-            given.value[i] = below(4096) / 100.0;
-        check_choice(CODEC_SCALED, BITS(n, 12) + 8);
-        for (uint32_t i = 0; i < n; i++)
-            given.value[i] = (12000 + below(4096)) / 60.0;
-        check_choice(CODEC_SCALED, BITS(n, 12) + 8);
-        for (uint32_t i = 0; i < n; i++)
-            given.value[i] = bits_f64(f64_bits((44000 + below(1024)) / 1000.0) + below(3) - 1);
-        check_choice(CODEC_SCALED, BITS(n, 10 + 1 + 1) + 8);
-        for (uint32_t i = 0; i < n; i++)
-            given.value[i] = 4096.0 * (100000 + below(512));
-        check_choice(CODEC_SCALED, BITS(n, 9) + 10);
-        for (uint32_t i = 0; i < n; i++)
-            given.value[i] = (float)(1e-20 * (1 + below(1 << 23) * 0x1p-23));
-        check_choice(CODEC_SCALED, BITS(n, 23) + 20);
-        for (uint32_t i = 0; i < n; i++)
-            given.value[i] = 100.0 * (1 + below(4095)) / (5990 + below(16));
-        check_choice(CODEC_FRACTION, BITS(n, 20) + 8);
-    }
+    for (size_t k = 0; k < ARRAY_LEN(sizes); k++)
+        check_choices_of_size(sizes[k]);
+    all_present(&given, 240);
     for (uint32_t i = 0; i < 240; i++)
         given.value[i] = sqrt(2 + below(5));
     given.value[7] = 0.7853981633974483;
