@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MAX_COLUMNS = {'.c': 120, '.h': 120}  # clang-format keeps code to 110; strings may stick out
-MAX_COLUMNS_ELSE = 140
+MAX_COLUMNS_ELSE = 150
 MAX_LINES = 800
 
 # A folder's files may include headers of their own folder and of those listed. Downward only: every folder

@@ -2,8 +2,8 @@
  * every line is a point or a counted refusal, the cut makes no difference, and names are canonical. */
 #include "base/bytes.h"
 #include "base/hash.h"
-#include "ingest/graphite_text.h"
 #include "ingest/decimal.h"
+#include "ingest/graphite_text.h"
 #include "model/name.h"
 
 #include <assert.h>

@@ -1,7 +1,7 @@
 #include "base/bytes.h"
 #include "base/hash.h"
-#include "ingest/graphite_text.h"
 #include "ingest/decimal.h"
+#include "ingest/graphite_text.h"
 
 #include <float.h>
 #include <math.h>
