@@ -111,7 +111,11 @@ int server_run(const struct config *config, struct err *err)
 {
     sigset_t set = block_signals();
     raise_file_limit();
-    log_set_level((enum log_level)log_level_from(config_string(config, "log.level")));
+    int level = log_level_from(config_string(config, "log.level"));
+    if (level < 0)
+        return err_set(err, ERR_INVALID, "log.level = %.40s: expected debug, info, warn or error",
+                       config_string(config, "log.level"));
+    log_set_level((enum log_level)level);
     struct server s = {
         .config = config, .clock = clock_system(), .metrics = metrics_new(), .dir = {.lock_fd = -1}};
     int rc = open_all(&s, err);
