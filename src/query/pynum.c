@@ -1,5 +1,7 @@
 #include "query/pynum.h"
 
+#include "base/shortest.h"
+
 #include <ctype.h>
 #include <math.h>
 #include <stdint.h>
@@ -52,23 +54,14 @@ static size_t short_decimal(double v, char *out)
     return 0;
 }
 
-/* Digits and exponent from "%.{15,16,17}g": the first that reads back. */
+/* The shortest digits and the exponent of the first of them. v > 0. */
 static int shortest_digits(double v, char digits[20], size_t *n)
 {
-    char text[40];
-    for (int precision = 14; precision <= 16; precision++) {
-        snprintf(text, sizeof text, "%.*e", precision, v);
-        if (strtod(text, NULL) == v)
-            break;
-    }
-    char *e = strchr(text, 'e');
-    *n = 0;
-    for (const char *p = text; p < e; p++)
-        if (*p != '.')
-            digits[(*n)++] = *p;
-    while (*n > 1 && digits[*n - 1] == '0')
-        (*n)--;
-    return atoi(e + 1);
+    uint64_t d;
+    int exponent;
+    shortest_decimal(v, &d, &exponent);
+    *n = put_digits(digits, d);
+    return exponent + (int)*n - 1;
 }
 
 size_t pynum_repr(double v, char out[PYNUM_TEXT_MAX])

@@ -4,11 +4,15 @@
 #include "base/crc32c.h"
 #include "base/err.h"
 #include "base/metrics.h"
+#include "base/shortest.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -95,6 +99,51 @@ static void arenas_keep_addresses_until_reset(void **state)
     arena_release(&a);
 }
 
+/* Reads back, and no shorter decimal does. */
+static void check_shortest(double v)
+{
+    uint64_t digits;
+    int exponent, precision = 0;
+    char text[64], best[64];
+    shortest_decimal(v, &digits, &exponent);
+    snprintf(text, sizeof text, "%llue%d", (unsigned long long)digits, exponent);
+    assert_true(strtod(text, NULL) == v);
+    do
+        snprintf(best, sizeof best, "%.*e", precision, v);
+    while (strtod(best, NULL) != v && ++precision < 17);
+    assert_true(strcspn(text, "e") <= (size_t)precision + 1);
+}
+
+static void shortest_decimals_read_back(void **state)
+{
+    const double edges[] = {5e-324,
+                            2.2250738585072014e-308,
+                            1.7976931348623157e308,
+                            0.1,
+                            0.3,
+                            1.0 / 3,
+                            1e23,
+                            9007199254740991.0,
+                            9007199254740992.0,
+                            44.833999999999996,
+                            5e-5,
+                            123456.0};
+    for (size_t i = 0; i < sizeof edges / sizeof *edges; i++)
+        check_shortest(edges[i]);
+    unsigned seed = (unsigned)time(NULL);
+    print_message("# seed %u\n", seed);
+    srand(seed);
+    for (int e = -1074; e < 1024; e++)
+        check_shortest(ldexp(1, e));
+    for (int i = 0; i < 50000; i++) {
+        double v = bits_f64(((uint64_t)rand() << 42 ^ (uint64_t)rand() << 21 ^ (uint64_t)rand()) >> 1);
+        if (isfinite(v) && v > 0)
+            check_shortest(v);
+        check_shortest((1 + rand() % 100000) / 60.0);
+        check_shortest((1 + rand() % 1000000) / 1000.0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -102,6 +151,7 @@ int main(void)
         cmocka_unit_test(varints_round_trip_and_refuse_damage),
         cmocka_unit_test(json_strings_are_escaped),
         cmocka_unit_test(metrics_render_as_prometheus_text),
+        cmocka_unit_test(shortest_decimals_read_back),
         cmocka_unit_test(errors_carry_code_and_words),
         cmocka_unit_test(arenas_keep_addresses_until_reset),
     };
