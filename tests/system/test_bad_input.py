@@ -104,8 +104,8 @@ class BadPoints(unittest.TestCase):
 
     def setUp(self):
         self.carat = carat.Carat()
-        self.carat.start()
         self.addCleanup(self.carat.__exit__)
+        self.carat.start()
 
     def among_good_ones(self, lines, reason, rejected):
         c, before = self.carat, self.carat.rejected(reason)
