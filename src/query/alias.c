@@ -14,16 +14,8 @@ struct value fn_alias(struct call *c)
 {
     struct list *l = arg_list(c, 0);
     const struct value *name = &c->args[1];
-    for (size_t i = 0; i < l->n; i++) {
-        struct query_series *s = l->v[i];
-        series_rename(s, value_text(c->q, name));
-        if (name->kind == V_NONE)
-            s->name_json = "null";
-        else if (name->kind == V_BOOL)
-            s->name_json = name->i ? "true" : "false";
-        else if (name->kind != V_STRING)
-            s->name_json = s->name;
-    }
+    for (size_t i = 0; i < l->n; i++)
+        name_by_value(c, l->v[i], name);
     return value_of_list(l);
 }
 
@@ -273,9 +265,10 @@ static const char *legend_plain(struct query *q, const struct query_series *s, a
 {
     struct value v = {.kind = V_STRING, .s = "(?)"};
     if (fn) {
-        double d = fn(s->values, s->n);
-        v = (struct value){.kind = column_is_missing(d) ? V_NONE : fn == agg_count ? V_INT : V_FLOAT, .d = d};
-        v.i = fn == agg_count ? (int64_t)d : 0;
+        bool keeps = fn != agg_average && fn != agg_average_zero && fn != agg_stddev && fn != agg_multiply &&
+                     fn != agg_range;
+        struct query_series like = {.integers = fn == agg_count || (s->integers && keeps)};
+        v = value_of_number(&like, fn(s->values, s->n));
     }
     return query_printf(q, "%s (%s: %s)", s->name, type, value_text(q, &v));
 }

@@ -190,6 +190,30 @@ const char *node_key(struct call *c, const struct query_series *s, const struct 
     return key;
 }
 
+struct value value_of_number(const struct query_series *s, double v)
+{
+    if (column_is_missing(v))
+        return value_none();
+    if (s->integers && fabs(v) < 9e15)
+        return (struct value){.kind = V_INT, .i = (int64_t)v};
+    return (struct value){.kind = V_FLOAT, .d = v};
+}
+
+void name_by_value(struct call *c, struct query_series *s, const struct value *v)
+{
+    if (v->kind == V_LIST || v->kind == V_LISTS)
+        call_fail(c, "a series cannot be named by series");
+    series_rename(s, value_text(c->q, v));
+    if (v->kind == V_NONE)
+        s->name_json = "null";
+    else if (v->kind == V_BOOL)
+        s->name_json = v->i ? "true" : "false";
+    else if (v->kind == V_FLOAT && !isfinite(v->d))
+        s->name_json = isnan(v->d) ? "null" : v->d > 0 ? "1e9999" : "-1e9999";
+    else if (v->kind != V_STRING)
+        s->name_json = s->name;
+}
+
 struct value value_of_series(struct query *q, struct query_series *s)
 {
     struct list *l = list_new(q, 1);

@@ -46,6 +46,10 @@ struct list *groups_put(struct query *q, struct groups *g, const char *key); /* 
 /* The levels and tags of a series joined with dots, as aliasByNode gives them. */
 const char *node_key(struct call *c, const struct query_series *s, const struct value *nodes, size_t n);
 
+/* A value of a series, as names and tags show it. */
+struct value value_of_number(const struct query_series *s, double v);
+/* Names a series by a value: JSON shows a number as a number and none as null. */
+void name_by_value(struct call *c, struct query_series *s, const struct value *v);
 /* A list of one. */
 struct value value_of_series(struct query *q, struct query_series *s);
 /* a / b with missing for nothing and for b = 0; times 100 for percents. */

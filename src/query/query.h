@@ -61,6 +61,7 @@ struct query_series {
     const char *consolidation;   /* "average", "sum", ... as given by the user: may be no such thing */
     const char *text;            /* constantLine("x") has the text as every value, else NULL */
     int64_t start_s, end_s, step_s;
+    bool integers;            /* values are Python ints there: names show 1, not 1.0 */
     int64_t values_per_point; /* the consolidation in force; 1: none */
     double x_files_factor;
     struct query_tags *tags;

@@ -152,6 +152,7 @@ bool series_alloc(struct query *q, struct query_series *s, size_t n)
     s->values = query_values(q, n);
     s->n = s->values ? n : 0;
     s->text = NULL;
+    s->integers = false;
     return s->values;
 }
 

@@ -177,23 +177,11 @@ struct value fn_constant_line(struct call *c)
     return value_of_series(c->q, s);
 }
 
-/* A label as a name: JSON shows a number as a number and none as null. */
-static void name_by_value(struct query *q, struct query_series *s, const struct value *v)
-{
-    series_rename(s, value_text(q, v));
-    if (v->kind == V_NONE)
-        s->name_json = "null";
-    else if (v->kind == V_BOOL)
-        s->name_json = v->i ? "true" : "false";
-    else if (v->kind != V_STRING)
-        s->name_json = s->name;
-}
-
 struct value fn_threshold(struct call *c)
 {
     struct value line = fn_constant_line(c);
     if (line.list->n && arg_true(c, 1))
-        name_by_value(c->q, line.list->v[0], &c->args[1]);
+        name_by_value(c, line.list->v[0], &c->args[1]);
     return line;
 }
 
@@ -207,7 +195,7 @@ struct value fn_vertical_line(struct call *c)
         return call_fail(c, "the time %lld is outside of the range shown", (long long)at);
     const char *label = value_text(q, &c->args[1]);
     struct query_series *s = series_new(c, label, at, at, 1);
-    name_by_value(q, s, &c->args[1]);
+    name_by_value(c, s, &c->args[1]);
     if (!series_alloc(q, s, 2))
         return value_of_list(list_new(q, 0));
     s->values[0] = s->values[1] = 1;
@@ -231,7 +219,7 @@ struct value fn_aggregate_line(struct call *c)
             for (size_t k = 0; k < line->n; k++)
                 line->values[k] = v;
         } else {
-            struct value text = {.kind = column_is_missing(v) ? V_NONE : V_FLOAT, .d = v};
+            struct value text = value_of_number(s, v);
             line = constant_line(c, value_text(q, &text), v);
             if (line)
                 series_retitle(line, name);
@@ -255,7 +243,7 @@ static struct value of_time(struct call *c, int64_t step, at_fn fn, double k, bo
     int64_t end = wall_range ? wall_seconds(at, at->end_s) : at->end_s;
     struct query_series *s = series_new(c, value_text(q, &c->args[0]), start, end, step);
     if (c->args[0].kind != V_STRING)
-        name_by_value(q, s, &c->args[0]);
+        name_by_value(c, s, &c->args[0]);
     if (!series_alloc(q, s, (size_t)count))
         return value_of_list(list_new(q, 0));
     int64_t first = wall_seconds(at, at->start_s);
@@ -310,12 +298,13 @@ struct value fn_identity(struct call *c)
     const char *name = value_text(q, &c->args[0]);
     struct query_series *s = series_new(c, name, at->start_s, at->end_s, 60);
     if (c->args[0].kind != V_STRING)
-        name_by_value(q, s, &c->args[0]);
+        name_by_value(c, s, &c->args[0]);
     s->path_expression = query_printf(q, "identity(\"%s\")", name);
     if (!series_alloc(q, s, (size_t)count))
         return value_of_list(list_new(q, 0));
     for (size_t i = 0; i < s->n; i++)
         s->values[i] = (double)(at->start_s + 60 * (int64_t)i);
+    s->integers = true;
     return value_of_series(q, s);
 }
 

@@ -12,6 +12,7 @@ typedef double (*map_fn)(double v, double k);
 static void map_values(struct query *q, struct query_series *s, map_fn fn, double k)
 {
     query_tick(q, s->n);
+    s->integers = false;
     for (size_t i = 0; i < s->n; i++)
         if (!column_is_missing(s->values[i]))
             s->values[i] = fn(s->values[i], k);
@@ -169,7 +170,7 @@ struct value fn_offset_to_zero(struct call *c)
     for (size_t i = 0; i < l->n && !c->q->failed; i++) {
         struct query_series *s = l->v[i];
         double min = agg_min(s->values, s->n);
-        struct value tag = {.kind = column_is_missing(min) ? V_NONE : V_FLOAT, .d = min};
+        struct value tag = value_of_number(s, min);
         tags_set(c->q, s->tags, "offsetToZero", value_text(c->q, &tag));
         series_retitle(s, query_printf(c->q, "offsetToZero(%s)", s->name));
         map_values(c->q, s, minus, min);
@@ -297,6 +298,7 @@ struct value fn_is_non_null(struct call *c)
         series_retitle(s, query_printf(c->q, "isNonNull(%s)", s->name));
         for (size_t k = 0; k < s->n; k++)
             s->values[k] = !column_is_missing(s->values[k]);
+        s->integers = true;
     }
     return value_of_list(l);
 }
@@ -315,6 +317,7 @@ struct value fn_changed(struct call *c)
             if (first || differs)
                 previous = v;
         }
+        s->integers = true;
     }
     return value_of_list(l);
 }
@@ -390,32 +393,34 @@ struct value fn_remove_below_value(struct call *c)
     return remove_values(c, false);
 }
 
-static double percentile_of(struct call *c, const struct query_series *s, double percent)
+/* The percentile of a series' values; missing if it has none. false: it is out of range. */
+static bool percentile_of(struct query *q, const struct query_series *s, double percent, double *out)
 {
-    double p = column_missing(), *sorted = query_scratch(c->q, s->n);
+    double *sorted = query_scratch(q, s->n);
+    *out = column_missing();
     if (!sorted)
-        return p;
+        return true;
     if (s->n)
         memcpy(sorted, s->values, s->n * sizeof *sorted);
-    if (agg_percentile(sorted, s->n, percent, 0, &p) < 0)
-        call_fail(c, "the percentile must be at most 100");
-    return p;
+    return agg_percentile(sorted, s->n, percent, 0, out) == 0;
 }
 
+/* A percentile that is out of range removes nothing, as in graphite-web. */
 static struct value remove_percentile(struct call *c, bool above)
 {
     struct query *q = c->q;
     struct list *l = arg_list(c, 0);
-    double percent = arg_number(c, 1);
+    double percent = arg_number(c, 1), limit;
     for (size_t i = 0; i < l->n && !q->failed; i++) {
         struct query_series *s = l->v[i];
         series_retitle(s, query_printf(q, "%s(%s, %g)", c->fn->name, s->name, percent));
         if (percent == 0)
             return call_fail(c, "the percentile must not be 0");
-        double limit = percentile_of(c, s, percent);
-        if (column_is_missing(limit) || s->end_s - s->start_s < s->step_s)
+        if (!percentile_of(q, s, percent, &limit) || column_is_missing(limit))
             continue;
         tags_set(q, s->tags, "nPercentile", value_text(q, &c->args[1]));
+        if (s->end_s - s->start_s < s->step_s)
+            continue;
         for (size_t k = 0; k < s->n; k++)
             if (above ? s->values[k] > limit : s->values[k] < limit)
                 s->values[k] = column_missing();
@@ -441,7 +446,9 @@ struct value fn_n_percentile(struct call *c)
         return call_fail(c, "the percentile must be greater than 0");
     for (size_t i = 0; i < l->n && !q->failed; i++) {
         struct query_series *s = l->v[i];
-        double p = percentile_of(c, s, percent);
+        double p;
+        if (!percentile_of(q, s, percent, &p))
+            return call_fail(c, "the percentile must be at most 100");
         if (column_is_missing(p))
             continue;
         tags_set(q, s->tags, "nPercentile", value_text(q, &c->args[1]));
