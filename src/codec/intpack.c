@@ -155,14 +155,21 @@ static inline int64_t median3(int64_t a, int64_t b, int64_t c)
     return low > high ? low : high;
 }
 
-int64_t intpack_centre(const int64_t *v, uint32_t n)
+static int64_t median9(const int64_t *v, size_t s)
 {
-    /* The median of three medians of three: near enough, and no branch to mispredict. */
-    if (n < 9)
-        return n < 3 ? (n ? v[0] : 0) : median3(v[0], v[n / 2], v[n - 1]);
-    uint32_t s = n / 9;
     return median3(median3(v[0], v[s], v[2 * s]), median3(v[3 * s], v[4 * s], v[5 * s]),
                    median3(v[6 * s], v[7 * s], v[8 * s]));
+}
+
+int64_t intpack_centre(const int64_t *v, uint32_t n)
+{
+    /* Medians of three of medians of three: near enough, and no branch to mispredict. */
+    if (n < 9)
+        return n < 3 ? (n ? v[0] : 0) : median3(v[0], v[n / 2], v[n - 1]);
+    uint32_t s = n / 27;
+    if (!s)
+        return median9(v, n / 9);
+    return median3(median9(v, s), median9(v + 9 * s, s), median9(v + 18 * s, s));
 }
 
 void positions_put(const uint64_t *set, uint32_t n, struct buf *out)

@@ -118,8 +118,8 @@ static inline unsigned cost(uint64_t v, uint64_t centre)
 /* Bits all values would need in each mode, from a look at some. */
 static void mode_costs(const int64_t *y, uint32_t m, uint64_t costs[MODES], int64_t centre[MODES])
 {
-    int64_t step[9];
-    uint32_t picks = m - 1 < 9 ? m - 1 : 9, stride = 1 + m / LOOKS, looks = 0;
+    int64_t step[27];
+    uint32_t picks = m - 1 < 27 ? m - 1 : 27, stride = 1 + m / LOOKS, looks = 0;
     for (uint32_t i = 0; i < picks; i++) {
         uint32_t at = i * (m - 1) / picks;
         step[i] = (int64_t)((uint64_t)y[at + 1] - (uint64_t)y[at]);
@@ -204,21 +204,17 @@ static void put_header(const struct plan *p, const struct measured *x, uint32_t 
     out->len += (size_t)(to - start);
 }
 
-static bool scaled_encode_in(unsigned unit, const double *value, uint32_t m, struct buf *out)
+static bool put_measured(const struct measured *x, const double *value, uint32_t m, struct buf *out)
 {
-    struct measured x;
     struct plan p;
     size_t start = out->len;
-    unit_measure(unit, value, m, &x);
-    if (x.fixes.exceptions > m / 2)
-        return false;
-    take_factor(&p, &x, m);
+    take_factor(&p, x, m);
     choose_mode(&p, m);
     if (p.packing.size == SIZE_MAX)
         return false;
-    put_header(&p, &x, m, out);
+    put_header(&p, x, m, out);
     packing_put_patches(&p.packing, p.stream, m - p.mode, out);
-    fixes_put(&x.fixes, value, m, out);
+    fixes_put(&x->fixes, value, m, out);
     packing_put_offsets(&p.packing, p.stream, m - p.mode, out);
     if (out->len - start <= (size_t)m * 8)
         return true;
@@ -226,13 +222,40 @@ static bool scaled_encode_in(unsigned unit, const double *value, uint32_t m, str
     return false;
 }
 
+#define GUESSES 3
+
+/* The sample may have been in a unit by chance: where many values are not, asks for another. */
+static void measure_in_best_unit(const double *value, uint32_t m, struct measured *x)
+{
+    unsigned next = 0, best = UNIT_BITS;
+    uint32_t least = m / 2 + 1;
+    for (int guess = 0; guess < GUESSES; guess++) {
+        unsigned unit = unit_guess(value, m, &next);
+        if (unit == UNIT_BITS)
+            break;
+        unit_measure(unit, value, m, x);
+        if (x->fixes.exceptions <= m / 8)
+            return;
+        if (x->fixes.exceptions < least) {
+            least = x->fixes.exceptions;
+            best = unit;
+        }
+    }
+    unit_measure(best, value, m, x);
+}
+
 static bool scaled_encode(const double *value, uint32_t m, struct buf *out)
 {
+    struct measured x;
     if (m == 0 || m > UNIT_VALUES)
         return false;
-    unsigned unit = unit_guess(value, m);
-    return scaled_encode_in(unit, value, m, out) ||
-           (unit != UNIT_BITS && scaled_encode_in(UNIT_BITS, value, m, out));
+    measure_in_best_unit(value, m, &x);
+    if (put_measured(&x, value, m, out))
+        return true;
+    if (x.unit == UNIT_BITS)
+        return false;
+    unit_measure(UNIT_BITS, value, m, &x);
+    return put_measured(&x, value, m, out);
 }
 
 bool codec_scaled_is_poor(const uint8_t *body)

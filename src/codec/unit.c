@@ -64,12 +64,13 @@ static bool is_whole(double x)
     return fabs(x) < 0x1p63 && (double)(int64_t)x == x;
 }
 
-unsigned unit_guess(const double *x, uint32_t m)
+unsigned unit_guess(const double *x, uint32_t m, unsigned *next)
 {
     double sample[SAMPLES];
     uint32_t n = pick_samples(x, m, sample), enough = n < 4 ? n : n - 1;
     double k_max = n < 4 ? K_MAX_FEW : K_MAX;
-    for (unsigned t = 0; t < ARRAY_LEN(trial); t++) {
+    while (*next < ARRAY_LEN(trial)) {
+        unsigned t = (*next)++;
         double den = denominators[trial[t]];
         uint32_t good = 0;
         for (uint32_t i = 0; i < n; i++) {

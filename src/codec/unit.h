@@ -27,8 +27,9 @@ struct measured {
 
 bool unit_known(unsigned unit);
 
-/* A unit in which most of some sample of the values are whole; UNIT_BITS if none is. */
-unsigned unit_guess(const double *x, uint32_t m);
+/* A unit in which most of some sample of the values are whole; UNIT_BITS if none is. *next is 0 at first; a
+ * further call with it looks among the units after that. */
+unsigned unit_guess(const double *x, uint32_t m, unsigned *next);
 void unit_measure(unsigned unit, const double *x, uint32_t m, struct measured *out);
 /* The way back, without corrections and exceptions. k may be any bits. */
 void unit_restore(unsigned unit, const uint64_t *k, uint32_t m, double *x);

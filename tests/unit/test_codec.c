@@ -376,7 +376,7 @@ static void each_shape_gets_its_format(void **state)
     check_choice(CODEC_DICTIONARY, BITS(240, 3) + 6 * 9 + 10);
     for (uint32_t i = 0; i < 240; i++)
         given.value[i] = (1 + (double)(rnd() >> 11) * 0x1p-53);
-    check_choice(CODEC_SCALED, BITS(240, 52) + 20);
+    check_choice(CODEC_SCALED, BITS(240, 53) + 20);
     for (uint32_t i = 0; i < 240; i++)
         given.value[i] = bits_f64(rnd());
     check_choice(CODEC_RAW, 240 * 8 + 1);
