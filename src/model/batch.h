@@ -62,10 +62,12 @@ static inline double batch_value(const struct batch *b, size_t i)
 {
     return get_f64le(b->values + 8 * i);
 }
+/* Unsigned, because a damaged base may be near the ends: the sum then wraps to another wrong time. */
 static inline int64_t batch_ts_ms(const struct batch *b, size_t i)
 {
-    return b->flags & BATCH_WIDE_TIMES ? (int64_t)get_u64le(b->times + 8 * i)
-                                       : b->base_ms + (int32_t)get_u32le(b->times + 4 * i);
+    return b->flags & BATCH_WIDE_TIMES
+               ? (int64_t)get_u64le(b->times + 8 * i)
+               : (int64_t)((uint64_t)b->base_ms + (uint64_t)(int32_t)get_u32le(b->times + 4 * i));
 }
 
 /* Collects points and writes a payload. One thread. */
