@@ -22,81 +22,52 @@ static size_t put_digits(char *out, uint64_t k)
     return n;
 }
 
-/* k / 10^e for e <= 6. With k < 10^15 both are exact doubles and a quotient that gives v back is the only
- * decimal of that length that does. 0 if v is none. */
-static size_t short_decimal(double v, char *out)
+/* d.ddde+XX */
+static char *put_scientific(char *p, const char *digits, size_t n, int exponent)
 {
-    static const double pow10[] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6};
-    double a = fabs(v);
-    if (!(a < 1e15) || (a != 0 && a < 1e-4))
-        return 0;
-    for (int e = 0; e <= 6; e++) {
-        double k = rint(a * pow10[e]);
-        if (k >= 1e15)
-            return 0;
-        if (k / pow10[e] != a)
-            continue;
-        char *p = out;
-        if (signbit(v))
-            *p++ = '-';
-        uint64_t n = (uint64_t)k, unit = (uint64_t)pow10[e];
-        p += put_digits(p, n / unit);
+    *p++ = digits[0];
+    if (n > 1) {
         *p++ = '.';
-        if (e == 0)
-            *p++ = '0';
-        for (uint64_t rest = n % unit; unit > 1; rest %= unit) {
-            unit /= 10;
-            *p++ = (char)('0' + rest / unit);
-        }
-        *p = '\0';
-        return (size_t)(p - out);
+        memcpy(p, digits + 1, n - 1);
+        p += n - 1;
     }
-    return 0;
+    return p + snprintf(p, 8, "e%c%02d", exponent < 0 ? '-' : '+', abs(exponent));
 }
 
-/* The shortest digits and the exponent of the first of them. v > 0. */
-static int shortest_digits(double v, char digits[20], size_t *n)
+/* ddd.ddd, at least one digit on either side */
+static char *put_fixed(char *p, const char *digits, size_t n, int exponent)
 {
-    uint64_t d;
-    int exponent;
-    shortest_decimal(v, &d, &exponent);
-    *n = put_digits(digits, d);
-    return exponent + (int)*n - 1;
+    size_t whole = exponent < 0 ? 0 : (size_t)exponent + 1;
+    for (size_t i = 0; i < whole; i++)
+        *p++ = i < n ? digits[i] : '0';
+    if (!whole)
+        *p++ = '0';
+    *p++ = '.';
+    for (int zeros = -exponent - 1; zeros > 0; zeros--)
+        *p++ = '0';
+    if (n <= whole) {
+        *p++ = '0';
+        return p;
+    }
+    memcpy(p, digits + whole, n - whole);
+    return p + n - whole;
 }
 
 size_t pynum_repr(double v, char out[PYNUM_TEXT_MAX])
 {
-    if (!isfinite(v)) {
+    if (!isfinite(v))
         return (size_t)snprintf(out, PYNUM_TEXT_MAX, "%s", isnan(v) ? "nan" : v > 0 ? "inf" : "-inf");
-    }
-    size_t len = short_decimal(v, out);
-    if (len)
-        return len;
-    char digits[20];
-    size_t n;
-    int exponent = shortest_digits(fabs(v), digits, &n);
-    char *p = out, *end = out + PYNUM_TEXT_MAX;
-    if (v < 0)
+    char digits[24], *p = out;
+    uint64_t decimal = 0;
+    int exponent = 0;
+    if (v != 0)
+        shortest_decimal(fabs(v), &decimal, &exponent);
+    size_t n = put_digits(digits, decimal);
+    exponent += (int)n - 1; /* of the first digit now */
+    if (signbit(v))
         *p++ = '-';
-    if (exponent < -4 || exponent >= 16) {
-        *p++ = digits[0];
-        if (n > 1) {
-            *p++ = '.';
-            memcpy(p, digits + 1, n - 1);
-            p += n - 1;
-        }
-        p += snprintf(p, (size_t)(end - p), "e%c%02d", exponent < 0 ? '-' : '+', abs(exponent));
-    } else if (exponent < 0) {
-        p += snprintf(p, (size_t)(end - p), "0.%.*s%.*s", -exponent - 1, "0000", (int)n, digits);
-    } else {
-        for (int i = 0; i <= exponent; i++)
-            *p++ = (size_t)i < n ? digits[i] : '0';
-        *p++ = '.';
-        if (n <= (size_t)exponent + 1)
-            *p++ = '0';
-        for (size_t i = (size_t)exponent + 1; i < n; i++)
-            *p++ = digits[i];
-    }
+    bool scientific = exponent < -4 || exponent >= 16;
+    p = scientific ? put_scientific(p, digits, n, exponent) : put_fixed(p, digits, n, exponent);
     *p = '\0';
     return (size_t)(p - out);
 }
