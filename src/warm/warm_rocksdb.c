@@ -14,7 +14,7 @@
 
 #define CACHE_BYTES_DEFAULT  (64u << 20)
 #define BUFFER_BYTES_DEFAULT (32u << 20)
-#define BLOCK_BYTES          (16u << 10)
+#define BLOCK_BYTES          (32u << 10)
 #define FILE_BYTES           (32u << 20)
 
 #define FORMAT_FILE "carat.format"
@@ -397,7 +397,7 @@ static void set_sizes(rocksdb_options_t *o, const struct warm_rocksdb_options *f
     rocksdb_options_set_max_open_files(o, 512);
     rocksdb_options_set_bytes_per_sync(o, 1 << 20);
     rocksdb_options_set_skip_stats_update_on_db_open(o, 1);
-    rocksdb_options_set_compression(o, rocksdb_lz4_compression);
+    rocksdb_options_set_compression(o, rocksdb_zstd_compression);
     rocksdb_options_set_bottommost_compression(o, rocksdb_zstd_compression);
 }
 
