@@ -10,13 +10,13 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/prefetch.h"
 #include "catalog/catalog_store.h"
 #include "catalog/entries.h"
 #include "catalog/glob.h"
 #include "catalog/name_arena.h"
 #include "catalog/name_table.h"
 #include "catalog/path_tree.h"
-#include "catalog/prefetch.h"
 #include "model/name.h"
 #include "model/window.h"
 

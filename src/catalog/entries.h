@@ -4,8 +4,8 @@
 #define CARAT_CATALOG_ENTRIES_H
 
 #include "base/mem.h"
+#include "base/prefetch.h"
 #include "catalog/big.h"
-#include "catalog/prefetch.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>

@@ -6,8 +6,8 @@
 #ifndef CARAT_CATALOG_NAME_TABLE_H
 #define CARAT_CATALOG_NAME_TABLE_H
 
+#include "base/prefetch.h"
 #include "catalog/name_arena.h"
-#include "catalog/prefetch.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -7,8 +7,8 @@
  * With ** matches lie at several depths and can be reached in several ways, so the tree is walked in depth
  * with the set of pattern levels that each path so far has come to: every node is visited once. */
 #include "base/mem.h"
+#include "base/prefetch.h"
 #include "catalog/path_tree.h"
-#include "catalog/prefetch.h"
 
 #include <stdlib.h>
 #include <string.h>

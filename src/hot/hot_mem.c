@@ -6,6 +6,7 @@
 #include "hot/hot_mem.h"
 
 #include "base/mem.h"
+#include "base/prefetch.h"
 #include "codec/codec.h"
 #include "hot/hot_impl.h"
 #include "hot/hot_window.h"
@@ -154,7 +155,7 @@ static void apply_one(struct shard *s, const struct hot_point *p, uint64_t pos)
 }
 
 /* Two misses a point without this: the list head, then the window. */
-static void prefetch(struct shard *s, const struct hot_point *points, size_t i, size_t n)
+PREFETCH_INLINE void prefetch(struct shard *s, const struct hot_point *points, size_t i, size_t n)
 {
     if (i + 16 < n) {
         struct hot_owin **head = head_of(s, points[i + 16].series);

@@ -1,7 +1,7 @@
 /* GCC takes a function that only prefetches for pure and drops the calls, unless they are inlined before it
  * looks. */
-#ifndef CARAT_CATALOG_PREFETCH_H
-#define CARAT_CATALOG_PREFETCH_H
+#ifndef CARAT_BASE_PREFETCH_H
+#define CARAT_BASE_PREFETCH_H
 
 #define PREFETCH_INLINE static inline __attribute__((always_inline))
 
