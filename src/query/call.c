@@ -388,6 +388,8 @@ struct list *rest_lists(struct call *c)
 {
     struct list *all = list_new(c->q, 8);
     for (size_t i = 0; i < c->nrest; i++) {
+        if (c->nrest == 1 && c->rest[i].kind == V_NONE)
+            break;
         if (c->rest[i].kind != V_LIST) {
             call_fail(c, "expects series, not %.80s", value_text(c->q, &c->rest[i]));
             break;

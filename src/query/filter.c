@@ -211,9 +211,15 @@ static struct value first(struct call *c, struct list *l, int64_t n)
     return value_of_list(out);
 }
 
+/* none: all of them */
+static int64_t arg_count(struct call *c, size_t i)
+{
+    return arg_given(c, i) ? arg_index(c, i) : INT64_MAX;
+}
+
 struct value fn_limit(struct call *c)
 {
-    return first(c, arg_list(c, 0), arg_index(c, 1));
+    return first(c, arg_list(c, 0), arg_count(c, 1));
 }
 
 static struct value ranked(struct call *c, agg_fn fn, bool highest)
@@ -268,7 +274,7 @@ struct value fn_most_deviant(struct call *c)
         if (agg_present(l->v[i]->values, l->v[i]->n))
             list_add(c->q, some, l->v[i]);
     struct list *order = sorted(c->q, keyed_list(c->q, some, variance), some->n, true).list;
-    return first(c, order, arg_index(c, 1));
+    return first(c, order, arg_count(c, 1));
 }
 
 /* --- by name --- */

@@ -219,7 +219,8 @@ struct value fn_aggregate_line(struct call *c)
             for (size_t k = 0; k < line->n; k++)
                 line->values[k] = v;
         } else {
-            struct value text = value_of_number(s, v);
+            struct query_series like = {.integers = fn == agg_count || s->integers};
+            struct value text = value_of_number(&like, v);
             line = constant_line(c, value_text(q, &text), v);
             if (line)
                 series_retitle(line, name);

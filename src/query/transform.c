@@ -186,12 +186,12 @@ static double round_to(double v, double digits)
 struct value fn_round(struct call *c)
 {
     struct list *l = arg_list(c, 0);
-    int64_t digits = arg_given(c, 1) ? arg_index(c, 1) : 0;
+    int64_t given = arg_given(c, 1) ? arg_index(c, 1) : 0, digits = given;
     digits = digits < -400 ? -400 : digits > 400 ? 400 : digits;
     for (size_t i = 0; i < l->n && !c->q->failed; i++) {
         struct query_series *s = l->v[i];
-        tags_set(c->q, s->tags, "round", query_printf(c->q, "%lld", (long long)digits));
-        series_retitle(s, arg_given(c, 1) ? query_printf(c->q, "round(%s,%g)", s->name, (double)digits)
+        tags_set(c->q, s->tags, "round", query_printf(c->q, "%lld", (long long)given));
+        series_retitle(s, arg_given(c, 1) ? query_printf(c->q, "round(%s,%g)", s->name, (double)given)
                                           : query_printf(c->q, "round(%s)", s->name));
         map_values(c->q, s, round_to, (double)digits);
     }

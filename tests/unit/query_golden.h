@@ -10,7 +10,7 @@
 /* gzip is run as a program: the tests need no library for it. */
 static inline FILE *golden_open(const char *path)
 {
-    char command[600];
+    char command[8192];
     FILE *f = fopen(path, "r");
     if (!f)
         return NULL;
