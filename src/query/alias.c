@@ -358,6 +358,8 @@ struct value fn_cacti_style(struct call *c)
 {
     struct query *q = c->q;
     struct list *l = arg_list(c, 0);
+    if (!l->n)
+        return value_of_list(l);
     struct cacti f = {arg_true(c, 1), false, arg_true(c, 2) ? value_text(q, &c->args[2]) : NULL};
     if (f.system && !is_system(&c->args[1]))
         return call_fail(c, "parameter 'system' expects 'si' or 'binary', not %.60s",

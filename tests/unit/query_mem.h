@@ -77,6 +77,8 @@ static bool mem_level(const char *p, const char *pe, const char *s, const char *
 {
     while (p < pe) {
         if (*p == '*') {
+            while (p + 1 < pe && p[1] == '*')
+                p++;
             for (const char *t = s; t <= se; t++)
                 if (mem_level(p + 1, pe, t, se))
                     return true;
