@@ -14,6 +14,7 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#define DAY_MS         86400000ll
 #define RULES_MAX      4096
 #define FILE_MAX_BYTES (1u << 20)
 #define KEEP_MAX_S     (1000ll * 365 * 86400)
@@ -39,8 +40,14 @@ struct retention_rules {
 struct retention_rules *retention_default(void)
 {
     struct retention_rules *r = xcalloc(1, sizeof *r);
-    r->fallback =
-        (struct retention){.rule = "default", .narchives = 1, .archives = {{60000, 460ll * 86400000}}};
+    r->fallback = (struct retention){
+        .rule = "default",
+        .narchives = 4,
+        .archives = {{60000, 460 * DAY_MS},
+                     {300000, 2 * 365 * DAY_MS},
+                     {3600000, 5 * 365 * DAY_MS},
+                     {86400000, 30 * 365 * DAY_MS}},
+    };
     r->too_hard = xcalloc(1, sizeof *r->too_hard);
     r->limits = pcre2_match_context_create(NULL);
     if (!r->limits)
@@ -91,6 +98,26 @@ const struct retention *retention_match(const struct retention_rules *r, const c
             found = &r->v[i].retention;
     pcre2_match_data_free(md);
     return found;
+}
+
+void retention_of_step(const struct retention *r, uint32_t base_step_ms, struct retention *out)
+{
+    size_t i = 0;
+    while (i + 1 < r->narchives && r->archives[i].step_ms < base_step_ms)
+        i++;
+    *out = (struct retention){.rule = r->rule, .narchives = 1};
+    out->archives[0] = (struct retention_archive){base_step_ms, r->archives[i].keep_ms};
+    for (; i < r->narchives && out->narchives < RETENTION_ARCHIVES; i++) {
+        uint32_t finer = out->archives[out->narchives - 1].step_ms, step = r->archives[i].step_ms;
+        if (step > finer && step % finer == 0)
+            out->archives[out->narchives++] = r->archives[i];
+    }
+}
+
+int64_t retention_warm_keep_ms(const struct retention *r, size_t archive)
+{
+    const struct retention_archive *a = &r->archives[archive];
+    return a->keep_ms + r->archives[r->narchives - 1].step_ms + window_span_ms(a->step_ms);
 }
 
 /* A piece of the text. */

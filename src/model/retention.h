@@ -34,17 +34,31 @@ struct retention {
     struct retention_archive archives[RETENTION_ARCHIVES];
 };
 
+/* The rules of a series by its id; NULL: it has only its base archive. What it returns lives as long as
+ * whoever was given the function. Any thread; called for every window that is stored and every series that is
+ * read. */
+typedef const struct retention *(*retention_of_fn)(void *ctx, uint32_t series);
+
 struct retention_rules;
 
 /* `filename` is for messages only, which name it, the line and what is wrong. */
 int retention_parse(const char *text, const char *filename, struct retention_rules **out,
                     struct err *err) must_check;
 int retention_load(const char *path, struct retention_rules **out, struct err *err) must_check;
-/* No sections: everything is kept at 60s:460d. */
+/* No sections: everything is kept at 60s:460d, 5m:2y, 1h:5y, 1d:30y. */
 struct retention_rules *retention_default(void);
 void retention_free(struct retention_rules *r);
 
-/* Never NULL: what no section matches is kept at 60s:460d. Lives as long as the rules. */
+/* Never NULL: what no section matches is kept like the default. Lives as long as the rules. */
 const struct retention *retention_match(const struct retention_rules *r, const char *name, size_t len);
+
+/* The archives of a series whose base step is in force already (a step never changes): archive 0 is the base
+ * at that step, kept as long as the finest archive of `r` that is not finer; after it come those archives of
+ * `r` whose step is a multiple of the one before. */
+void retention_of_step(const struct retention *r, uint32_t base_step_ms, struct retention *out);
+
+/* How long an archive's windows stay in the tiers: longer than points are accepted (keep_ms), so that a
+ * roll-up slot at the border can still be made from all its points. Whoever expires uses this. */
+int64_t retention_warm_keep_ms(const struct retention *r, size_t archive);
 
 #endif

@@ -1,47 +1,56 @@
 /* Moving closed windows from hot to warm: copy, store, then release what did not change meanwhile. */
 #include "writer/writer_impl.h"
 
-#include "writer/merge.h"
-
-#include <stdlib.h>
-
 #define TICK_MS   100
 #define BUDGET    20000 /* series looked at in one tick: a million in 5 s */
-#define PUT_PARTS 1024
+#define PUT_PARTS 256   /* base parts; the coarse ones they change come on top */
 
-static int merge_all(struct writer *w, struct hot_taken *t, size_t from, size_t n, struct part *parts,
-                     struct buf *blocks, struct merge_keys *remove, struct err *err)
+static int merge_all(struct warm *warm, const struct part *fresh, size_t n, struct flush_batch *b,
+                     struct err *err)
 {
-    bool in_blocks[PUT_PARTS];
     for (size_t i = 0; i < n; i++) {
-        int rc =
-            merge_with_stored(w->o.warm, &t->parts[from + i], &parts[i], &in_blocks[i], blocks, remove, err);
+        flush_batch_reserve(b);
+        int rc = merge_with_stored(warm, &fresh[i], &b->parts[b->n], &b->in_blocks[b->n], &b->blocks,
+                                   &b->remove, err);
         if (rc != OK)
             return rc;
+        b->n++;
     }
-    for (size_t i = 0; i < n; i++)
-        if (in_blocks[i])
-            parts[i].data = blocks->data + (uintptr_t)parts[i].data;
     return OK;
 }
 
-static int put_all(struct lane *l, struct hot_taken *t, struct err *err)
+static int add_rollups(struct writer *w, struct err *err)
 {
-    struct writer *w = l->writer;
-    struct part parts[PUT_PARTS];
-    struct buf blocks = BUF_INIT;
-    struct merge_keys remove = {0};
+    if (!w->o.archives)
+        return OK;
+    int64_t start = clock_mono_us(w->o.clock);
+    int rc = rollup_add_parts(&w->rollups, &w->batch, err);
+    histogram_observe_us(w->rollup_seconds, (uint64_t)(clock_mono_us(w->o.clock) - start));
+    return rc;
+}
+
+/* Under flush_mtx from the first look into warm to the put: what was merged with must not change in between.
+ */
+static int put_some(struct writer *w, const struct part *fresh, size_t n, struct err *err)
+{
+    pthread_mutex_lock(&w->flush_mtx);
+    flush_batch_clear(&w->batch);
+    int rc = merge_all(w->o.warm, fresh, n, &w->batch, err);
+    if (rc == OK)
+        rc = add_rollups(w, err);
+    if (rc == OK)
+        rc = flush_batch_put(&w->batch, w->o.warm, err);
+    pthread_mutex_unlock(&w->flush_mtx);
+    return rc;
+}
+
+static int put_all(struct lane *l, const struct hot_taken *t, struct err *err)
+{
     int rc = OK;
     for (size_t from = 0; from < t->n && rc == OK; from += PUT_PARTS) {
         size_t n = t->n - from < PUT_PARTS ? t->n - from : PUT_PARTS;
-        buf_clear(&blocks);
-        remove.n = 0;
-        rc = merge_all(w, t, from, n, parts, &blocks, &remove, err);
-        if (rc == OK)
-            rc = warm_put(w->o.warm, parts, n, remove.v, remove.n, err);
+        rc = put_some(l->writer, t->parts + from, n, err);
     }
-    buf_release(&blocks);
-    merge_keys_release(&remove);
     return rc;
 }
 

@@ -107,6 +107,8 @@ static void register_metrics(struct writer *w)
                                             "Time from receipt of a batch until it can be read.");
     w->flush_seconds =
         metrics_histogram(m, "carat_writer_flush_seconds", NULL, "Time to store one slice of windows.");
+    w->rollup_seconds = metrics_histogram(m, "carat_rollup_seconds", NULL,
+                                          "Time to make the coarse archives' share of a batch of windows.");
     w->checkpoint_seconds =
         metrics_histogram(m, "carat_writer_checkpoint_seconds", NULL, "Time of one checkpoint.");
 }
@@ -139,7 +141,11 @@ int writer_start(const struct writer_options *o, struct writer **out, struct err
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&w->wake, &attr);
     pthread_condattr_destroy(&attr);
+    pthread_mutex_init(&w->flush_mtx, NULL);
     register_metrics(w);
+    rollup_maker_init(&w->rollups, o->warm, o->metrics);
+    w->rollups.archives = o->archives;
+    w->rollups.archives_ctx = o->archives_ctx;
     w->lanes = xcalloc(o->lanes, sizeof *w->lanes);
     uint64_t from[POSITIONS_MAX];
     struct err ignored;
@@ -244,6 +250,9 @@ void writer_free(struct writer *w)
         free(w->lanes[i].points);
     free(w->lanes);
     free((char *)w->o.state_path);
+    flush_batch_release(&w->batch);
+    rollup_maker_release(&w->rollups);
+    pthread_mutex_destroy(&w->flush_mtx);
     pthread_cond_destroy(&w->wake);
     pthread_mutex_destroy(&w->mtx);
     free(w);

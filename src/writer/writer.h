@@ -12,6 +12,7 @@
 #include "base/metrics.h"
 #include "catalog/catalog.h"
 #include "hot/hot.h"
+#include "model/retention.h"
 #include "stream/stream.h"
 #include "warm/warm.h"
 
@@ -36,6 +37,8 @@ struct writer_options {
     int64_t max_unflushed_ms; /* windows with older unflushed data are flushed though still open */
     int64_t checkpoint_ms;    /* between checkpoints */
     uint64_t hot_max_bytes;   /* above: everything is flushed; above twice that: applying waits */
+    retention_of_fn archives; /* may be NULL: no roll-ups */
+    void *archives_ctx;
 };
 
 /* Takes over the definitions the stream holds and the catalog's store does not (so that a name cannot get
@@ -44,6 +47,17 @@ int writer_start(const struct writer_options *o, struct writer **out, struct err
 
 /* True once everything that was durable at the start has been applied; else *why says what is missing. */
 bool writer_caught_up(struct writer *w, struct err *why);
+
+/* Called after each series of a rebuild; non-zero stops it and is returned. */
+typedef int (*rebuild_progress_fn)(void *ctx, uint64_t done, uint64_t total);
+
+/* Makes every slot of the coarse archives that starts in [from_ms, until_ms) again, from what warm has of the
+ * base: for one series, or for all with series 0. Needed when archives were added to series that had points.
+ * A stored slot older than the base is kept for stays unless the new one counts as many points. Points that
+ * are still in hot come in when they are flushed. Any thread, beside everything else; progress may be NULL.
+ */
+int writer_rebuild(struct writer *w, uint32_t series, int64_t from_ms, int64_t until_ms,
+                   rebuild_progress_fn progress, void *ctx, struct err *err) must_check;
 
 /* After stream_close: applies what is left, flushes all windows as far as deadline_ms (wall clock) allows,
  * writes the catalog and the checkpoints, joins the threads. What was not flushed is still in the stream. */

@@ -5,6 +5,8 @@
 #include "writer/writer.h"
 
 #include "base/log.h"
+#include "writer/flush_batch.h"
+#include "writer/rollup.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -44,10 +46,15 @@ struct writer {
     _Atomic bool stopping;
     _Atomic uint64_t hot_bytes; /* as of the flusher's last look */
 
+    pthread_mutex_t flush_mtx; /* whoever merges with warm and puts: the flusher, writer_stop, a rebuild */
+    /* under flush_mtx */
+    struct flush_batch batch;
+    struct rollup_maker rollups;
+
     struct counter *applied_points, *orphaned_points, *corrupt_records;
     struct counter *sealed_windows, *sealed_points, *flushed_windows, *flushed_points, *flush_errors;
     struct counter *apply_waits;
-    struct histogram *apply_seconds, *readable_seconds, *flush_seconds, *checkpoint_seconds;
+    struct histogram *apply_seconds, *readable_seconds, *flush_seconds, *rollup_seconds, *checkpoint_seconds;
     struct log_limit flush_log;
 };
 

@@ -30,10 +30,50 @@ static void default_keeps_everything(void **state)
 {
     struct retention_rules *r = retention_default();
     const struct retention *x = match(r, "a.b");
-    assert_int_equal(x->narchives, 1);
-    assert_int_equal(x->archives[0].step_ms, 60000);
-    assert_int_equal(x->archives[0].keep_ms, 460 * DAY);
+    static const struct retention_archive want[] = {
+        {60000, 460 * DAY}, {300000, 2 * 365 * DAY}, {3600000, 5 * 365 * DAY}, {86400000, 30 * 365 * DAY}};
+    assert_int_equal(x->narchives, 4);
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(x->archives[i].step_ms, want[i].step_ms);
+        assert_int_equal(x->archives[i].keep_ms, want[i].keep_ms);
+    }
     assert_string_equal(x->rule, "default");
+    /* What the file says of the shipped default is what the program does. */
+    struct retention_rules *same = parse("[all]\npattern = .\nretentions = 60s:460d, 5m:2y, 1h:5y, 1d:30y\n");
+    assert_memory_equal(match(same, "a.b")->archives, x->archives, 4 * sizeof x->archives[0]);
+    retention_free(same);
+    retention_free(r);
+}
+
+static void a_step_in_force_keeps_what_fits(void **state)
+{
+    struct retention_rules *r = retention_default();
+    const struct retention *x = match(r, "a.b");
+    struct retention own;
+    retention_of_step(x, 60000, &own);
+    assert_int_equal(own.narchives, 4);
+    retention_of_step(x, 300000, &own); /* the series began under other rules */
+    assert_int_equal(own.narchives, 3);
+    assert_int_equal(own.archives[0].keep_ms, 2 * 365 * DAY);
+    assert_int_equal(own.archives[1].step_ms, 3600000);
+    retention_of_step(x, 10000, &own);
+    assert_int_equal(own.narchives, 5);
+    assert_int_equal(own.archives[0].step_ms, 10000);
+    assert_int_equal(own.archives[0].keep_ms, 460 * DAY);
+    retention_of_step(x, 7000, &own); /* nothing is a multiple of it */
+    assert_int_equal(own.narchives, 1);
+    retention_of_step(x, 86400000, &own);
+    assert_int_equal(own.narchives, 1);
+    assert_int_equal(own.archives[0].keep_ms, 30 * 365 * DAY);
+    retention_free(r);
+}
+
+static void windows_stay_until_no_slot_needs_them(void **state)
+{
+    struct retention_rules *r = retention_default();
+    const struct retention *x = match(r, "a.b");
+    assert_int_equal(retention_warm_keep_ms(x, 0), 461 * DAY + 4 * 3600000);
+    assert_int_equal(retention_warm_keep_ms(x, 3), (30 * 365 + 1 + 365) * DAY);
     retention_free(r);
 }
 
@@ -174,6 +214,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(default_keeps_everything),
+        cmocka_unit_test(a_step_in_force_keeps_what_fits),
+        cmocka_unit_test(windows_stay_until_no_slot_needs_them),
         cmocka_unit_test(first_match_wins_anywhere_in_the_name),
         cmocka_unit_test(archives_are_sorted_and_cut_to_whole_points),
         cmocka_unit_test(errors_name_the_line_and_the_fault),

@@ -1,0 +1,67 @@
+/* Making coarse archives again beside a running writer. */
+#include "writer/writer_impl.h"
+
+#define FUTURE_MS (366 * 86400000ll) /* nothing is accepted from further ahead */
+
+/* Older slots may lack points of the base. The parts that are only kept for the border
+ * (retention_warm_keep_ms) are not counted on. */
+static int64_t whole_from(struct writer *w, uint32_t series, uint32_t step_ms)
+{
+    const struct retention *r = w->o.archives(w->o.archives_ctx, series);
+    struct retention own;
+    if (!r)
+        return INT64_MAX;
+    retention_of_step(r, step_ms, &own);
+    int64_t from = clock_wall_ms(w->o.clock) - own.archives[0].keep_ms;
+    return ceil_to(from < 0 ? 0 : from, own.archives[own.narchives - 1].step_ms);
+}
+
+static int rebuild_series(struct writer *w, uint32_t series, int64_t from_ms, int64_t until_ms,
+                          struct err *err)
+{
+    uint32_t step_ms = catalog_step_ms(w->o.catalog, series);
+    if (!step_ms)
+        return OK; /* an id that was given to no name */
+    int64_t whole = whole_from(w, series, step_ms), end = clock_wall_ms(w->o.clock) + FUTURE_MS;
+    from_ms = from_ms > whole ? from_ms : whole;
+    until_ms = until_ms < end ? until_ms : end;
+    pthread_mutex_lock(&w->flush_mtx);
+    flush_batch_clear(&w->batch);
+    int rc = from_ms < until_ms
+                 ? rollup_rebuild(&w->rollups, &w->batch, series, step_ms, from_ms, until_ms, whole, err)
+                 : OK;
+    if (rc == OK)
+        rc = flush_batch_put(&w->batch, w->o.warm, err);
+    pthread_mutex_unlock(&w->flush_mtx);
+    return rc;
+}
+
+/* Warm that is behind says so at once and has caught up a moment later. */
+static int rebuild_patiently(struct writer *w, uint32_t series, int64_t from_ms, int64_t until_ms,
+                             struct err *err)
+{
+    int rc;
+    while ((rc = rebuild_series(w, series, from_ms, until_ms, err)) == ERR_BUSY)
+        if (writer_sleep(w, 250))
+            return err_set(err, ERR_CLOSED, "the writer is stopping");
+    return rc;
+}
+
+int writer_rebuild(struct writer *w, uint32_t series, int64_t from_ms, int64_t until_ms,
+                   rebuild_progress_fn progress, void *ctx, struct err *err)
+{
+    if (!w->o.archives)
+        return err_set(err, ERR_UNSUPPORTED, "no coarse archives are kept here");
+    if (series && !catalog_step_ms(w->o.catalog, series))
+        return err_set(err, ERR_NOT_FOUND, "there is no series %u", series);
+    uint32_t first = series ? series : 1, last = series ? series : catalog_max_id(w->o.catalog);
+    int rc = OK;
+    for (uint32_t id = first; id <= last && rc == OK; id++) {
+        if (atomic_load(&w->stopping))
+            return err_set(err, ERR_CLOSED, "the writer is stopping");
+        rc = rebuild_patiently(w, id, from_ms, until_ms, err);
+        if (rc == OK && progress)
+            rc = progress(ctx, id - first + 1, last - first + 1);
+    }
+    return rc;
+}
