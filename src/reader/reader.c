@@ -51,44 +51,51 @@ void reader_count_incomplete(struct reader *r, bool before, const struct read_re
         counter_add(r->incomplete, 1);
 }
 
-/* Beyond any time stamp there is, and far from overflow. */
-#define TIME_LIMIT (INT64_MAX / 4)
-
-static int64_t clamp_time(int64_t ts)
+const char *read_tiers_name(unsigned tiers)
 {
-    return ts < -TIME_LIMIT ? -TIME_LIMIT : ts > TIME_LIMIT ? TIME_LIMIT : ts;
+    static const char *const names[] = {"none", "hot", "warm", "hot+warm"};
+    return names[tiers % 4];
 }
 
-/* Snaps the range to the series' grid and makes a column of missing values. */
-static int make_column(struct reader *r, uint32_t series, int64_t from_ms, int64_t until_ms, size_t max_slots,
+void reader_clear_column(struct column *c)
+{
+    for (size_t i = 0; i < c->n; i++)
+        c->values[i] = column_missing();
+}
+
+int reader_make_column(uint32_t series, int64_t step_ms, int64_t from_ms, int64_t until_ms, size_t max_slots,
                        struct column *c, struct err *err)
 {
-    *c = (struct column){.series = series, .step_ms = catalog_step_ms(r->o.catalog, series)};
-    if (c->step_ms == 0)
-        return err_set(err, ERR_NOT_FOUND, "there is no series %u", series);
-    c->start_ms = ceil_to(clamp_time(from_ms), c->step_ms);
-    int64_t end = ceil_to(clamp_time(until_ms), c->step_ms);
+    *c = (struct column){.series = series, .step_ms = step_ms};
+    c->start_ms = ceil_to(clamp_time(from_ms), step_ms);
+    int64_t end = ceil_to(clamp_time(until_ms), step_ms);
     if (end <= c->start_ms)
         return OK;
-    uint64_t n = (uint64_t)((end - c->start_ms) / c->step_ms);
+    uint64_t n = (uint64_t)((end - c->start_ms) / step_ms);
     if (n > max_slots)
         return err_set(err, ERR_LIMIT,
                        "a series of %llu points was asked for, the limit is %zu; ask for less time",
                        (unsigned long long)n, max_slots);
     c->n = (size_t)n;
     c->values = xmalloc(c->n * sizeof *c->values);
-    for (size_t i = 0; i < c->n; i++)
-        c->values[i] = column_missing();
+    reader_clear_column(c);
     return OK;
 }
 
+struct lay {
+    struct overlay overlay;
+    struct read_report *report;
+};
+
 static int lay_part(void *ctx, const struct part *p)
 {
-    overlay_part(ctx, p);
+    struct lay *l = ctx;
+    l->report->tiers |= READ_WARM;
+    overlay_part(&l->overlay, p);
     return 0;
 }
 
-static void fill_column(struct reader *r, struct column *c, struct read_report *report)
+void reader_fill_column(struct reader *r, struct column *c, struct read_report *report)
 {
     struct hot_copies hot = {0};
     struct err why = ERR_INIT;
@@ -97,14 +104,15 @@ static void fill_column(struct reader *r, struct column *c, struct read_report *
     if (hot_read(r->o.hot, c->series, step, c->start_ms, end, hot_copies_add, &hot, &why) < 0)
         report_add(report, &why);
     hot_copies_sort(&hot);
-    struct overlay o;
-    overlay_init(&o, c, &hot);
+    report->tiers |= hot.n ? READ_HOT : 0;
+    struct lay l = {.report = report};
+    overlay_init(&l.overlay, c, &hot);
     if (r->o.warm &&
-        warm_read(r->o.warm, c->series, step, window_start(c->start_ms, step), end, lay_part, &o, &why) < 0)
+        warm_read(r->o.warm, c->series, step, window_start(c->start_ms, step), end, lay_part, &l, &why) < 0)
         report_add(report, &why);
-    overlay_finish(&o);
-    if (o.damage.code)
-        report_add(report, &o.damage);
+    overlay_finish(&l.overlay);
+    if (l.overlay.damage.code)
+        report_add(report, &l.overlay.damage);
     hot_copies_release(&hot);
 }
 
@@ -116,22 +124,35 @@ static uint64_t count_points(const struct column *c)
     return n;
 }
 
+int64_t reader_begin(struct reader *r, struct read_report *report)
+{
+    reader_note_catching_up(r, report);
+    return r->o.metrics ? clock_mono_us(clock_system()) : 0;
+}
+
+void reader_end(struct reader *r, int64_t begun_us, const struct column *c)
+{
+    if (!r->o.metrics)
+        return;
+    histogram_observe_us(r->fetch_seconds, (uint64_t)(clock_mono_us(clock_system()) - begun_us));
+    counter_add(r->series, 1);
+    counter_add(r->points, count_points(c));
+}
+
 int reader_fetch(struct reader *r, uint32_t series, int64_t from_ms, int64_t until_ms, size_t max_slots,
                  struct column *column, struct read_report *report, struct err *err)
 {
-    int64_t start = clock_mono_us(clock_system());
     bool before = report->incomplete;
-    int rc = make_column(r, series, from_ms, until_ms, max_slots, column, err);
+    uint32_t step = catalog_step_ms(r->o.catalog, series);
+    if (step == 0)
+        return err_set(err, ERR_NOT_FOUND, "there is no series %u", series);
+    int rc = reader_make_column(series, step, from_ms, until_ms, max_slots, column, err);
     if (rc < 0)
         return rc;
-    reader_note_catching_up(r, report);
+    int64_t begun = reader_begin(r, report);
     if (column->n)
-        fill_column(r, column, report);
+        reader_fill_column(r, column, report);
     reader_count_incomplete(r, before, report);
-    if (r->o.metrics) {
-        histogram_observe_us(r->fetch_seconds, (uint64_t)(clock_mono_us(clock_system()) - start));
-        counter_add(r->series, 1);
-        counter_add(r->points, count_points(column));
-    }
+    reader_end(r, begun, column);
     return OK;
 }

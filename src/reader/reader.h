@@ -9,7 +9,9 @@
 #include "base/metrics.h"
 #include "catalog/catalog.h"
 #include "hot/hot.h"
+#include "model/aggregation.h"
 #include "model/column.h"
+#include "model/retention.h"
 #include "warm/warm.h"
 
 struct reader;
@@ -23,6 +25,10 @@ struct reader_options {
      * with *why. NULL: always complete. Cheap, any thread. */
     int (*complete)(void *ctx, struct err *why);
     void *complete_ctx;
+    /* Both may be NULL: only the base archive; average and 0.5. */
+    retention_of_fn archives;
+    aggregation_of_fn aggregation;
+    void *rules_ctx;
 };
 struct reader *reader_new(const struct reader_options *o);
 void reader_free(struct reader *r);
@@ -32,7 +38,12 @@ void reader_free(struct reader *r);
 struct read_report {
     bool incomplete;
     struct err why; /* the first reason */
+    unsigned tiers; /* READ_HOT | READ_WARM: where something was found */
 };
+#define READ_HOT  1u
+#define READ_WARM 2u
+/* "hot", "warm", "hot+warm", "none" */
+const char *read_tiers_name(unsigned tiers);
 
 /* Values of one series for the slots that start in [from_ms, until_ms), on the series' own grid.
  * column->values is malloc'ed for the caller, NULL when n is 0. max_slots bounds n (ERR_LIMIT).
@@ -40,6 +51,37 @@ struct read_report {
  * ERR_NOT_FOUND: no such series. Any thread. */
 int reader_fetch(struct reader *r, uint32_t series, int64_t from_ms, int64_t until_ms, size_t max_slots,
                  struct column *column, struct read_report *report, struct err *err) must_check;
+
+/* The same from the archive with this step, a coarse one or the base, each slot as one value. Slots that hold
+ * points not yet flushed are made from the base on the spot, so the answer is what the flush will store.
+ * ERR_INVALID: the series has no archive of that step. */
+int reader_fetch_archive(struct reader *r, uint32_t series, uint32_t step_ms, enum aggregation aggregation,
+                         int64_t from_ms, int64_t until_ms, size_t max_slots, struct column *column,
+                         struct read_report *report, struct err *err) must_check;
+
+struct read_range {
+    int64_t from_ms, until_ms;
+    int64_t now_ms;    /* retention is counted back from here */
+    size_t max_points; /* 0: as fine as it is kept; else see reader/plan.h */
+    size_t max_slots;  /* ERR_LIMIT above */
+};
+struct read_span {
+    int64_t from_ms, until_ms;
+    uint32_t step_ms; /* of the archive it was read from */
+    unsigned tiers;   /* as in read_report */
+};
+struct read_spans {
+    size_t n;
+    struct read_span span[RETENTION_ARCHIVES];
+};
+
+/* Values from the best archives for the range, on one grid: the coarsest step among them. Finer spans are
+ * aggregated from their points' true sums and counts by the series' rule; a coarse slot with a smaller share
+ * of its points (those up to now) than xFilesFactor has no value. column->step_ms tells the grid. With only
+ * the base archive it is reader_fetch. */
+int reader_fetch_planned(struct reader *r, uint32_t series, const struct read_range *range,
+                         struct column *column, struct read_spans *spans, struct read_report *report,
+                         struct err *err) must_check;
 
 /* The newest point of a series not older than since_ms. 0, or 1 if there is none. */
 int reader_latest(struct reader *r, uint32_t series, int64_t since_ms, int64_t *ts_ms, double *value,

@@ -10,6 +10,33 @@ struct reader {
     struct counter *series, *points, *incomplete;
 };
 
+/* Snaps the range to a grid and makes a column of missing values. ERR_LIMIT: over max_slots. */
+int reader_make_column(uint32_t series, int64_t step_ms, int64_t from_ms, int64_t until_ms, size_t max_slots,
+                       struct column *c, struct err *err) must_check;
+void reader_clear_column(struct column *c);
+/* Fills it from the base archive, whose step the column has. */
+void reader_fill_column(struct reader *r, struct column *c, struct read_report *report);
+/* Times and counts an answer; begun_us from reader_begin. */
+int64_t reader_begin(struct reader *r, struct read_report *report);
+void reader_end(struct reader *r, int64_t begun_us, const struct column *c);
+
+/* Beyond any time stamp there is, and far from overflow. */
+#define TIME_LIMIT (INT64_MAX / 4)
+static inline int64_t clamp_time(int64_t ts)
+{
+    return ts < -TIME_LIMIT ? -TIME_LIMIT : ts > TIME_LIMIT ? TIME_LIMIT : ts;
+}
+
+/* Called in time order for slots with something in them. */
+typedef void (*rollup_slot_fn)(void *ctx, int64_t ts_ms, const struct rollup_slot *s);
+/* Every slot of a coarse archive that starts in [from_ms, until_ms), both on its grid. */
+void reader_walk_rollups(struct reader *r, uint32_t series, uint32_t base_step_ms, uint32_t step_ms,
+                         int64_t from_ms, int64_t until_ms, rollup_slot_fn fn, void *ctx,
+                         struct read_report *report);
+/* Every point of the base archive, as a slot of its own. */
+void reader_walk_base(struct reader *r, uint32_t series, uint32_t base_step_ms, int64_t from_ms,
+                      int64_t until_ms, rollup_slot_fn fn, void *ctx, struct read_report *report);
+
 /* Notes that a tier or a block could not be read. */
 void report_add(struct read_report *report, const struct err *why);
 /* Marks the report if hot is still being filled after a start. */

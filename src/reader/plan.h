@@ -1,0 +1,31 @@
+/* Which archive answers which part of a read. Pure arithmetic. */
+#ifndef CARAT_READER_PLAN_H
+#define CARAT_READER_PLAN_H
+
+#include "model/retention.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct plan_span {
+    int64_t from_ms, until_ms; /* multiples of the plan's step at both ends of the plan, of the coarser
+                                * archive's step between two spans */
+    size_t archive;
+};
+
+/* Spans without a gap, oldest first, so coarsest first. */
+struct plan {
+    int64_t step_ms; /* of the one grid they share: that of the coarsest archive among them */
+    size_t n;        /* 0: no slot starts in the range */
+    struct plan_span span[RETENTION_ARCHIVES];
+};
+
+/* A plan for the slots that start in [from_ms, until_ms).
+ *
+ * Each part of the range is read from the finest archive that still keeps it (the coarsest keeps what is
+ * older than all). With max_points > 0 archives finer than needed are left out: the coarsest whose step is at
+ * most (until - from) / max_points is the finest that is used. */
+void plan_make(const struct retention *archives, int64_t now_ms, int64_t from_ms, int64_t until_ms,
+               size_t max_points, struct plan *out);
+
+#endif

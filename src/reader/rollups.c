@@ -1,0 +1,194 @@
+/* Coarse archives: what is stored, and over it the slots whose points are still in hot.
+ *
+ * The order makes it whole. Hot tells first which slots it has points of; those are made from the base, hot
+ * and warm together, as the flush would make them. Then the stored windows are read. A window that left hot
+ * before it was asked had its coarse parts put in the same step as its base part, so they are seen; one that
+ * leaves later had its slots made here. */
+#include "reader/reader_impl.h"
+
+#include "base/mem.h"
+#include "codec/rollup_block.h"
+#include "reader/overlay.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+/* Base slots held at a time, as far as one coarse slot is not longer. */
+#define PIECE_SLOTS 65536
+
+struct made_slot {
+    int64_t ts_ms;
+    struct rollup_slot slot;
+};
+
+struct walk {
+    struct reader *r;
+    uint32_t series, base_step_ms, step_ms;
+    int64_t from_ms, until_ms;
+    rollup_slot_fn fn;
+    void *ctx;
+    struct read_report *report;
+    struct made_slot *made; /* from hot and base, by time */
+    size_t nmade, cap, next;
+    bool open; /* `window` is being read */
+    int64_t window_ms;
+    struct rollup window;
+};
+
+/* A bit for each slot of the walk that hot has a point of. */
+static void mark_touched(const struct walk *w, const struct hot_window *h, uint64_t *touched)
+{
+    for (uint32_t i = 0; i < h->slots.n; i++) {
+        int64_t ts = h->window_ms + (int64_t)i * w->base_step_ms;
+        if (slot_get(h->slots.present, i) && ts >= w->from_ms && ts < w->until_ms)
+            slot_set(touched, (size_t)((ts - w->from_ms) / w->step_ms));
+    }
+}
+
+static void make_piece(struct walk *w, int64_t from_ms, int64_t until_ms)
+{
+    struct column c;
+    int rc = reader_make_column(w->series, w->base_step_ms, from_ms, until_ms, SIZE_MAX, &c, NULL);
+    assert(rc == OK && c.n);
+    reader_fill_column(w->r, &c, w->report);
+    for (int64_t t = from_ms; t < until_ms; t += w->step_ms) {
+        if (w->nmade == w->cap) {
+            w->cap = w->cap ? w->cap * 2 : 64;
+            w->made = xrealloc(w->made, w->cap * sizeof *w->made);
+        }
+        struct made_slot *m = &w->made[w->nmade++];
+        m->ts_ms = t;
+        rollup_make_slot(&m->slot, &c, t, w->step_ms);
+    }
+    free(c.values);
+}
+
+static void make_touched(struct walk *w, const uint64_t *touched, size_t n)
+{
+    size_t piece = PIECE_SLOTS / (w->step_ms / w->base_step_ms);
+    for (size_t i = 0, j; i < n; i = j) {
+        j = i + 1;
+        if (!slot_get(touched, i))
+            continue;
+        while (j < n && j - i < piece && slot_get(touched, j))
+            j++;
+        make_piece(w, w->from_ms + (int64_t)i * w->step_ms, w->from_ms + (int64_t)j * w->step_ms);
+    }
+}
+
+static void make_from_hot(struct walk *w)
+{
+    struct hot_copies hot = {0};
+    struct err why = ERR_INIT;
+    if (hot_read(w->r->o.hot, w->series, w->base_step_ms, w->from_ms, w->until_ms, hot_copies_add, &hot,
+                 &why) < 0)
+        report_add(w->report, &why);
+    if (hot.n) {
+        size_t n = (size_t)((w->until_ms - w->from_ms) / w->step_ms);
+        uint64_t *touched = xcalloc(SLOTS_WORDS(n), sizeof *touched);
+        for (size_t i = 0; i < hot.n; i++)
+            mark_touched(w, &hot.v[i], touched);
+        make_touched(w, touched, n);
+        free(touched);
+    }
+    hot_copies_release(&hot);
+}
+
+static void give(struct walk *w, int64_t ts_ms, const struct rollup_slot *s)
+{
+    if (s->field[ROLLUP_COUNT] > 0)
+        w->fn(w->ctx, ts_ms, s);
+}
+
+static void give_made_before(struct walk *w, int64_t ts_ms)
+{
+    for (; w->next < w->nmade && w->made[w->next].ts_ms < ts_ms; w->next++)
+        give(w, w->made[w->next].ts_ms, &w->made[w->next].slot);
+}
+
+static void give_window(struct walk *w)
+{
+    for (uint32_t i = 0; i < w->window.n && w->open; i++) {
+        int64_t ts = w->window_ms + (int64_t)i * w->step_ms;
+        struct rollup_slot s;
+        if (!slot_get(w->window.present, i) || ts < w->from_ms || ts >= w->until_ms)
+            continue;
+        give_made_before(w, ts);
+        rollup_get(&w->window, i, &s);
+        if (w->next < w->nmade && w->made[w->next].ts_ms == ts) {
+            const struct rollup_slot *made = &w->made[w->next++].slot;
+            s = rollup_slot_replaces(made, &s) ? *made : s;
+        }
+        give(w, ts, &s);
+    }
+    w->open = false;
+}
+
+/* warm_part_fn */
+static int read_part(void *ctx, const struct part *p)
+{
+    struct walk *w = ctx;
+    struct rollup one;
+    struct err err = ERR_INIT;
+    w->report->tiers |= READ_WARM;
+    if (!w->open || p->key.window_ms != w->window_ms) {
+        give_window(w);
+        w->open = true;
+        w->window_ms = p->key.window_ms;
+        rollup_init(&w->window, window_slots(w->step_ms));
+    }
+    if (rollup_block_decode(p->data, p->size, w->window.n, &one, &err) == OK) {
+        rollup_overlay(&w->window, &one);
+    } else {
+        err_prefix(&err, "roll-up of series %u, step %u ms, window %lld", p->key.series, p->key.step_ms,
+                   (long long)p->key.window_ms);
+        report_add(w->report, &err);
+    }
+    return 0;
+}
+
+void reader_walk_rollups(struct reader *r, uint32_t series, uint32_t base_step_ms, uint32_t step_ms,
+                         int64_t from_ms, int64_t until_ms, rollup_slot_fn fn, void *ctx,
+                         struct read_report *report)
+{
+    assert(step_ms % base_step_ms == 0);
+    struct walk w = {.r = r,
+                     .series = series,
+                     .base_step_ms = base_step_ms,
+                     .step_ms = step_ms,
+                     .from_ms = from_ms,
+                     .until_ms = until_ms,
+                     .fn = fn,
+                     .ctx = ctx,
+                     .report = report};
+    struct err why = ERR_INIT;
+    make_from_hot(&w);
+    if (r->o.warm && warm_read(r->o.warm, series, step_ms, window_start(from_ms, step_ms), until_ms,
+                               read_part, &w, &why) < 0)
+        report_add(report, &why);
+    give_window(&w);
+    give_made_before(&w, INT64_MAX);
+    free(w.made);
+}
+
+void reader_walk_base(struct reader *r, uint32_t series, uint32_t base_step_ms, int64_t from_ms,
+                      int64_t until_ms, rollup_slot_fn fn, void *ctx, struct read_report *report)
+{
+    for (int64_t at = from_ms; at < until_ms;) {
+        struct column c;
+        int64_t end = until_ms - at > (int64_t)PIECE_SLOTS * base_step_ms
+                          ? at + (int64_t)PIECE_SLOTS * base_step_ms
+                          : until_ms;
+        int rc = reader_make_column(series, base_step_ms, at, end, SIZE_MAX, &c, NULL);
+        assert(rc == OK);
+        reader_fill_column(r, &c, report);
+        for (size_t i = 0; i < c.n; i++) {
+            struct rollup_slot s = ROLLUP_SLOT_INIT;
+            rollup_slot_add(&s, c.values[i]);
+            if (s.field[ROLLUP_COUNT] > 0)
+                fn(ctx, c.start_ms + (int64_t)i * base_step_ms, &s);
+        }
+        free(c.values);
+        at = end;
+    }
+}
