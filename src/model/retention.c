@@ -1,45 +1,34 @@
 #include "model/retention.h"
 
 #include "base/buf.h"
-#include "base/fs.h"
-#include "base/log.h"
 #include "base/mem.h"
+#include "model/rule_file.h"
 #include "model/window.h"
 
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
+#define DAY_MS     86400000ll
+#define KEEP_MAX_S (1000ll * 365 * 86400)
 
-#define DAY_MS         86400000ll
-#define RULES_MAX      4096
-#define FILE_MAX_BYTES (1u << 20)
-#define KEEP_MAX_S     (1000ll * 365 * 86400)
-/* A pattern that backtracks this much on one name is taken not to match it; it is logged. */
-#define MATCH_STEPS_MAX 1000000
-
+/* What a section says; the section of the same number in the set. */
 struct rule {
-    char *section;
-    pcre2_code *re;
     struct retention retention;
-    unsigned line; /* of the section */
     bool has_retentions;
 };
 
 struct retention_rules {
+    struct rule_set *set;
     struct rule *v;
     size_t n, cap;
     struct retention fallback;
-    pcre2_match_context *limits;
-    struct log_limit *too_hard; /* changes while matching */
 };
 
 struct retention_rules *retention_default(void)
 {
     struct retention_rules *r = xcalloc(1, sizeof *r);
+    r->set = rule_set_new("retention");
     r->fallback = (struct retention){
         .rule = "default",
         .narchives = 4,
@@ -48,11 +37,6 @@ struct retention_rules *retention_default(void)
                      {3600000, 5 * 365 * DAY_MS},
                      {86400000, 30 * 365 * DAY_MS}},
     };
-    r->too_hard = xcalloc(1, sizeof *r->too_hard);
-    r->limits = pcre2_match_context_create(NULL);
-    if (!r->limits)
-        abort(); /* a hundred bytes were not to be had */
-    pcre2_set_match_limit(r->limits, MATCH_STEPS_MAX);
     return r;
 }
 
@@ -60,44 +44,15 @@ void retention_free(struct retention_rules *r)
 {
     if (!r)
         return;
-    for (size_t i = 0; i < r->n; i++) {
-        free(r->v[i].section);
-        pcre2_code_free(r->v[i].re);
-    }
+    rule_set_free(r->set);
     free(r->v);
-    free(r->too_hard);
-    pcre2_match_context_free(r->limits);
     free(r);
-}
-
-static bool rule_matches(const struct retention_rules *r, const struct rule *rule, const char *name,
-                         size_t len, pcre2_match_data *md)
-{
-    PCRE2_SPTR subject = (PCRE2_SPTR)name;
-    int rc = pcre2_match(rule->re, subject, len, 0, 0, md, r->limits);
-    if (rc == PCRE2_ERROR_JIT_STACKLIMIT)
-        rc = pcre2_match(rule->re, subject, len, 0, PCRE2_NO_JIT, md, r->limits);
-    if (rc >= 0 || rc == PCRE2_ERROR_NOMATCH)
-        return rc >= 0;
-    if (log_allowed(r->too_hard, NULL))
-        log_warn("retention", "pattern given up, taken not to match", "rule=%s name=%.*s pcre2_error=%d",
-                 rule->section, (int)(len < 256 ? len : 256), name, rc);
-    return false;
 }
 
 const struct retention *retention_match(const struct retention_rules *r, const char *name, size_t len)
 {
-    const struct retention *found = &r->fallback;
-    if (r->n == 0)
-        return found;
-    pcre2_match_data *md = pcre2_match_data_create(1, NULL);
-    if (!md)
-        abort();
-    for (size_t i = 0; i < r->n && found == &r->fallback; i++)
-        if (rule_matches(r, &r->v[i], name, len, md))
-            found = &r->v[i].retention;
-    pcre2_match_data_free(md);
-    return found;
+    long i = rule_set_match(r->set, name, len);
+    return i < 0 ? &r->fallback : &r->v[i].retention;
 }
 
 void retention_of_step(const struct retention *r, uint32_t base_step_ms, struct retention *out)
@@ -120,61 +75,6 @@ int64_t retention_warm_keep_ms(const struct retention *r, size_t archive)
     return a->keep_ms + r->archives[r->narchives - 1].step_ms + window_span_ms(a->step_ms);
 }
 
-/* A piece of the text. */
-struct span {
-    const char *p;
-    size_t len;
-};
-
-struct parser {
-    struct retention_rules *rules;
-    const char *file;
-    unsigned line;
-    struct err *err;
-};
-
-#define SHOW(s) (int)((s).len < 120 ? (s).len : 120), (s).p
-
-static int bad(struct parser *p, unsigned line, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-static int bad(struct parser *p, unsigned line, const char *fmt, ...)
-{
-    char text[320];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    return err_set(p->err, ERR_INVALID, "%s:%u: %s", p->file, line, text);
-}
-
-static bool is_space(char c)
-{
-    return c == ' ' || c == '\t' || c == '\r' || c == '\f' || c == '\v';
-}
-
-static struct span trim(struct span s)
-{
-    while (s.len && is_space(s.p[0]))
-        s.p++, s.len--;
-    while (s.len && is_space(s.p[s.len - 1]))
-        s.len--;
-    return s;
-}
-
-/* Cuts what comes before the first `c` off s; all of it if there is no `c`. */
-static struct span cut(struct span *s, char c)
-{
-    const char *at = memchr(s->p, c, s->len);
-    struct span head = {s->p, at ? (size_t)(at - s->p) : s->len};
-    s->p += head.len + (at != NULL);
-    s->len -= head.len + (at != NULL);
-    return head;
-}
-
-static bool span_is(struct span s, const char *word)
-{
-    return strlen(word) == s.len && memcmp(s.p, word, s.len) == 0;
-}
-
 static int64_t unit_seconds(struct span s)
 {
     static const struct {
@@ -189,20 +89,21 @@ static int64_t unit_seconds(struct span s)
 }
 
 /* "90", "90s": the number, and the seconds of its unit or 0 if it has none. */
-static int parse_amount(struct parser *p, struct span s, const char *what, int64_t *number, int64_t *unit)
+static int parse_amount(struct rule_parser *p, struct span s, const char *what, int64_t *number,
+                        int64_t *unit)
 {
     size_t digits = 0;
     int64_t n = 0;
     for (; digits < s.len && s.p[digits] >= '0' && s.p[digits] <= '9'; digits++)
         n = n > KEEP_MAX_S ? n : n * 10 + (s.p[digits] - '0');
     if (!digits)
-        return bad(p, p->line, "%s '%.*s' does not start with a number", what, SHOW(s));
-    struct span rest = trim((struct span){s.p + digits, s.len - digits});
+        return rule_bad(p, p->line, "%s '%.*s' does not start with a number", what, SPAN_SHOW(s));
+    struct span rest = span_trim((struct span){s.p + digits, s.len - digits});
     *number = n;
     *unit = rest.len ? unit_seconds(rest) : 0;
     if (rest.len && !*unit)
-        return bad(p, p->line, "unknown unit '%.*s' in '%.*s'; known are s, m, h, d, w, y", SHOW(rest),
-                   SHOW(s));
+        return rule_bad(p, p->line, "unknown unit '%.*s' in '%.*s'; known are s, m, h, d, w, y",
+                        SPAN_SHOW(rest), SPAN_SHOW(s));
     return OK;
 }
 
@@ -212,27 +113,28 @@ static int64_t times(int64_t a, int64_t b)
     return b && a > KEEP_MAX_S / b ? KEEP_MAX_S + 1 : a * b;
 }
 
-static int parse_archive(struct parser *p, struct span s, struct retention_archive *out)
+static int parse_archive(struct rule_parser *p, struct span s, struct retention_archive *out)
 {
     struct span rest = s;
-    struct span precision = trim(cut(&rest, ':')), duration = trim(rest);
+    struct span precision = span_trim(span_cut(&rest, ':')), duration = span_trim(rest);
     if (!memchr(s.p, ':', s.len))
-        return bad(p, p->line, "retention '%.*s' is not of the form precision:duration", SHOW(s));
+        return rule_bad(p, p->line, "retention '%.*s' is not of the form precision:duration", SPAN_SHOW(s));
     int64_t step, keep, unit;
     int rc = parse_amount(p, precision, "precision", &step, &unit);
     if (rc < 0)
         return rc;
     step = times(step, unit ? unit : 1);
     if (step < STEP_MIN_MS / 1000 || step > STEP_MAX_MS / 1000)
-        return bad(p, p->line, "precision '%.*s' is not between 1 second and 1 day", SHOW(precision));
+        return rule_bad(p, p->line, "precision '%.*s' is not between 1 second and 1 day",
+                        SPAN_SHOW(precision));
     rc = parse_amount(p, duration, "duration", &keep, &unit);
     if (rc < 0)
         return rc;
     keep = times(keep, unit ? unit : step); /* a bare number counts points */
     if (keep < step)
-        return bad(p, p->line, "retention '%.*s' keeps less than one point", SHOW(s));
+        return rule_bad(p, p->line, "retention '%.*s' keeps less than one point", SPAN_SHOW(s));
     if (keep > KEEP_MAX_S)
-        return bad(p, p->line, "duration '%.*s' is over 1000 years", SHOW(duration));
+        return rule_bad(p, p->line, "duration '%.*s' is over 1000 years", SPAN_SHOW(duration));
     *out = (struct retention_archive){(uint32_t)(step * 1000), keep / step * step * 1000};
     return OK;
 }
@@ -243,34 +145,36 @@ static int cmp_archive(const void *a, const void *b)
     return (x->step_ms > y->step_ms) - (x->step_ms < y->step_ms);
 }
 
-static int check_archives(struct parser *p, struct retention *r)
+static int check_archives(struct rule_parser *p, struct retention *r)
 {
     qsort(r->archives, r->narchives, sizeof r->archives[0], cmp_archive);
     for (size_t i = 1; i < r->narchives; i++) {
         const struct retention_archive *fine = &r->archives[i - 1], *coarse = &r->archives[i];
         unsigned f = fine->step_ms / 1000, c = coarse->step_ms / 1000;
         if (f == c)
-            return bad(p, p->line, "the precision of %u s is given twice", f);
+            return rule_bad(p, p->line, "the precision of %u s is given twice", f);
         if (c % f)
-            return bad(p, p->line, "the precision of %u s is not a multiple of the finer one, %u s", c, f);
+            return rule_bad(p, p->line, "the precision of %u s is not a multiple of the finer one, %u s", c,
+                            f);
         if (coarse->keep_ms <= fine->keep_ms)
-            return bad(p, p->line, "the archive of %u s is not kept longer than the finer one of %u s", c, f);
+            return rule_bad(p, p->line, "the archive of %u s is not kept longer than the finer one of %u s",
+                            c, f);
         if (fine->keep_ms < coarse->step_ms)
-            return bad(p, p->line, "the archive of %u s is too short to fill one point of %u s", f, c);
+            return rule_bad(p, p->line, "the archive of %u s is too short to fill one point of %u s", f, c);
     }
     return OK;
 }
 
-static int parse_retentions(struct parser *p, struct rule *rule, struct span value)
+static int parse_retentions(struct rule_parser *p, struct rule *rule, const char *section, struct span value)
 {
     if (rule->has_retentions)
-        return bad(p, p->line, "'retentions' is given twice in [%.100s]", rule->section);
+        return rule_bad(p, p->line, "'retentions' is given twice in [%.100s]", section);
     rule->has_retentions = true;
     struct retention *r = &rule->retention;
     do {
         if (r->narchives == RETENTION_ARCHIVES)
-            return bad(p, p->line, "more than %d retentions", RETENTION_ARCHIVES);
-        int rc = parse_archive(p, trim(cut(&value, ',')), &r->archives[r->narchives]);
+            return rule_bad(p, p->line, "more than %d retentions", RETENTION_ARCHIVES);
+        int rc = parse_archive(p, span_trim(span_cut(&value, ',')), &r->archives[r->narchives]);
         if (rc < 0)
             return rc;
         r->narchives++;
@@ -278,128 +182,45 @@ static int parse_retentions(struct parser *p, struct rule *rule, struct span val
     return check_archives(p, r);
 }
 
-static int parse_pattern(struct parser *p, struct rule *rule, struct span value)
+static void begin_section(void *ctx, const struct rule_set *s, size_t i)
 {
-    if (rule->re)
-        return bad(p, p->line, "'pattern' is given twice in [%.100s]", rule->section);
-    if (!value.len)
-        return bad(p, p->line, "'pattern' is empty");
-    int code;
-    PCRE2_SIZE at;
-    /* Names are UTF-8; should one not be, the pattern does not match there. */
-    rule->re =
-        pcre2_compile((PCRE2_SPTR)value.p, value.len, PCRE2_UTF | PCRE2_MATCH_INVALID_UTF, &code, &at, NULL);
-    if (!rule->re) {
-        PCRE2_UCHAR why[128];
-        pcre2_get_error_message(code, why, sizeof why);
-        return bad(p, p->line, "bad regular expression, at offset %zu: %s", (size_t)at, (char *)why);
-    }
-    pcre2_jit_compile(rule->re, PCRE2_JIT_COMPLETE); /* without it matching is only slower */
-    return OK;
-}
-
-static int check_rule(struct parser *p, const struct rule *rule)
-{
-    if (!rule->re)
-        return bad(p, rule->line, "[%.100s] has no 'pattern'", rule->section);
-    if (!rule->has_retentions)
-        return bad(p, rule->line, "[%.100s] has no 'retentions'", rule->section);
-    return OK;
-}
-
-static struct rule *last_rule(struct parser *p)
-{
-    return p->rules->n ? &p->rules->v[p->rules->n - 1] : NULL;
-}
-
-static int open_section(struct parser *p, struct span s)
-{
-    struct retention_rules *r = p->rules;
-    if (s.len < 3 || s.p[s.len - 1] != ']')
-        return bad(p, p->line, "'%.*s' is not a section header; expected [name]", SHOW(s));
-    s.p++, s.len -= 2;
-    int rc = r->n ? check_rule(p, last_rule(p)) : OK;
-    if (rc < 0)
-        return rc;
-    for (size_t i = 0; i < r->n; i++)
-        if (span_is(s, r->v[i].section))
-            return bad(p, p->line, "section [%.*s] is there already, at line %u", SHOW(s), r->v[i].line);
-    if (r->n == RULES_MAX)
-        return bad(p, p->line, "more than %d sections", RULES_MAX);
+    struct retention_rules *r = ctx;
     if (r->n == r->cap) {
         r->cap = r->cap ? r->cap * 2 : 16;
         r->v = xrealloc(r->v, r->cap * sizeof *r->v);
     }
-    r->v[r->n++] = (struct rule){.section = xstrndup(s.p, s.len), .line = p->line};
-    last_rule(p)->retention.rule = last_rule(p)->section;
-    return OK;
+    r->v[r->n++] = (struct rule){.retention.rule = rule_set_section(s, i)};
 }
 
-static int parse_key(struct parser *p, struct span s)
+static int parse_key(void *ctx, struct rule_parser *p, const char *section, struct span key,
+                     struct span value)
 {
-    struct rule *rule = last_rule(p);
-    size_t n = 0;
-    while (n < s.len && s.p[n] != '=' && s.p[n] != ':')
-        n++;
-    struct span key = trim((struct span){s.p, n});
-    if (n == s.len || key.len == 0)
-        return bad(p, p->line, "'%.*s' is neither a section nor key = value", SHOW(s));
-    struct span value = trim((struct span){s.p + n + 1, s.len - n - 1});
-    if (!rule)
-        return bad(p, p->line, "'%.*s' comes before the first section", SHOW(key));
-    if (span_is(key, "pattern"))
-        return parse_pattern(p, rule, value);
-    if (span_is(key, "retentions"))
-        return parse_retentions(p, rule, value);
-    return bad(p, p->line, "unknown key '%.*s'; known are pattern and retentions", SHOW(key));
+    struct retention_rules *r = ctx;
+    return span_is(key, "retentions") ? parse_retentions(p, &r->v[r->n - 1], section, value) : 1;
 }
 
-static int parse_lines(struct parser *p, struct span text)
+static int end_section(void *ctx, struct rule_parser *p, const char *section, unsigned line)
 {
-    while (text.len) {
-        p->line++;
-        struct span s = trim(cut(&text, '\n'));
-        int rc = s.len == 0 || s.p[0] == '#' || s.p[0] == ';' ? OK
-                 : s.p[0] == '['                              ? open_section(p, s)
-                                                              : parse_key(p, s);
-        if (rc < 0)
-            return rc;
-    }
-    return last_rule(p) ? check_rule(p, last_rule(p)) : OK;
+    const struct retention_rules *r = ctx;
+    return r->v[r->n - 1].has_retentions ? OK : rule_bad(p, line, "[%.100s] has no 'retentions'", section);
 }
 
 int retention_parse(const char *text, const char *filename, struct retention_rules **out, struct err *err)
 {
-    struct parser p = {.rules = retention_default(), .file = filename, .err = err};
-    int rc = parse_lines(&p, (struct span){text, strlen(text)});
+    static const struct rule_keys keys = {"retentions", begin_section, parse_key, end_section};
+    struct retention_rules *r = retention_default();
+    int rc = rule_set_parse(r->set, text, filename, &keys, r, err);
     if (rc < 0)
-        retention_free(p.rules);
+        retention_free(r);
     else
-        *out = p.rules;
-    return rc;
-}
-
-static int read_file(const char *path, struct buf *text, struct err *err)
-{
-    struct fs_file *f;
-    int rc = fs_open(fs_posix(), path, FS_READ, &f, err);
-    if (rc < 0)
-        return rc;
-    size_t got = 0;
-    rc = fs_pread(f, buf_reserve(text, FILE_MAX_BYTES + 1), FILE_MAX_BYTES + 1, 0, &got, err);
-    text->len = got;
-    fs_close(f);
-    if (rc == OK && got > FILE_MAX_BYTES)
-        rc = err_set(err, ERR_INVALID, "%s: larger than %u bytes", path, FILE_MAX_BYTES);
-    if (rc == OK && got && memchr(text->data, '\0', got))
-        rc = err_set(err, ERR_INVALID, "%s: not a text file", path);
+        *out = r;
     return rc;
 }
 
 int retention_load(const char *path, struct retention_rules **out, struct err *err)
 {
     struct buf text = BUF_INIT;
-    int rc = read_file(path, &text, err);
+    int rc = rule_file_read(path, &text, err);
     if (rc == OK)
         rc = retention_parse(buf_str(&text), path, out, err);
     buf_release(&text);
