@@ -55,6 +55,15 @@ const struct retention *retention_match(const struct retention_rules *r, const c
     return i < 0 ? &r->fallback : &r->v[i].retention;
 }
 
+int64_t retention_shortest_keep_ms(const struct retention_rules *r)
+{
+    int64_t shortest = r->fallback.archives[0].keep_ms;
+    for (size_t i = 0; i < r->n; i++)
+        if (r->v[i].retention.archives[0].keep_ms < shortest)
+            shortest = r->v[i].retention.archives[0].keep_ms;
+    return shortest;
+}
+
 void retention_of_step(const struct retention *r, uint32_t base_step_ms, struct retention *out)
 {
     size_t i = 0;

@@ -52,6 +52,9 @@ void retention_free(struct retention_rules *r);
 /* Never NULL: what no section matches is kept like the default. Lives as long as the rules. */
 const struct retention *retention_match(const struct retention_rules *r, const char *name, size_t len);
 
+/* The least time any series' finest archive is kept under these rules. */
+int64_t retention_shortest_keep_ms(const struct retention_rules *r);
+
 /* The archives of a series whose base step is in force already (a step never changes): archive 0 is the base
  * at that step, kept as long as the finest archive of `r` that is not finer; after it come those archives of
  * `r` whose step is a multiple of the one before. */

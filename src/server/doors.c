@@ -7,14 +7,18 @@
 #include <unistd.h>
 
 #define HTTP_STOP_MS 2000
+#define DAY_MS       86400000ll
 
 static int64_t oldest_of(void *ctx, const char *name, size_t len, int64_t now_ms)
 {
-    return now_ms - retention_match(server_retention(ctx), name, len)->archives[0].keep_ms;
+    return now_ms - rules_keep_ms(ctx, name, len);
 }
 
+/* Points younger than a day are not asked about, unless a rule keeps less from the start: matching the name
+ * of every point would cost more than everything else. */
 static void open_sink(struct server *s)
 {
+    int64_t shortest_ms = rules_shortest_keep_ms(s->rules);
     struct sink_options o = {
         .catalog = s->catalog,
         .stream = s->stream,
@@ -22,7 +26,8 @@ static void open_sink(struct server *s)
         .metrics = s->metrics,
         .max_future_ms = config_duration_ms(s->config, "ingest.max_future"),
         .oldest_ms = oldest_of,
-        .oldest_ctx = s,
+        .oldest_ctx = s->rules,
+        .sure_ms = shortest_ms < DAY_MS ? shortest_ms : DAY_MS,
     };
     s->sink = sink_new(&o);
 }

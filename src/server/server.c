@@ -3,40 +3,22 @@
 #include "base/log.h"
 #include "server/server_impl.h"
 
-#include "base/mem.h"
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
 
 #define STOP_MS 8000 /* of the 10 s a SIGTERM may take */
 
-static int load_retention(struct server *s, struct err *err)
-{
-    const char *path = config_string(s->config, "retention.schemas");
-    struct retention_rules *rules;
-    if (*path) {
-        int rc = retention_load(path, &rules, err);
-        if (rc != OK)
-            return rc;
-    } else {
-        rules = retention_default();
-    }
-    struct retention_rules *old = atomic_exchange(&s->retention, rules);
-    if (old)
-        s->old_retention[s->nold_retention++] = old;
-    return OK;
-}
-
 /* SIGHUP. Bad rules leave the old ones in force. */
 static void reload(struct server *s)
 {
     struct err err = ERR_INIT;
-    if (s->nold_retention == ARRAY_LEN(s->old_retention))
-        log_error("server", "retention not reloaded: too many reloads, restart the server", "%s", "");
-    else if (load_retention(s, &err) != OK)
-        log_error("server", "retention not reloaded, the old rules stay in force", "why=\"%s\"", err.text);
+    if (rules_reload(s->rules, &err) == OK)
+        log_info("server", "rules reloaded", "retention.schemas=%s retention.aggregation=%s",
+                 config_string(s->config, "retention.schemas"),
+                 config_string(s->config, "retention.aggregation"));
     else
-        log_info("server", "retention reloaded", "path=%s", config_string(s->config, "retention.schemas"));
+        log_error("server", "rules not reloaded, the old ones stay in force", "why=\"%s\"", err.text);
 }
 
 /* Every connection and every stored file needs one. */
@@ -81,7 +63,8 @@ static int open_all(struct server *s, struct err *err)
 {
     int rc = data_dir_open(&s->dir, config_string(s->config, "data.dir"), err);
     if (rc == OK)
-        rc = load_retention(s, err);
+        rc = rules_new(config_string(s->config, "retention.schemas"),
+                       config_string(s->config, "retention.aggregation"), &s->rules, err);
     if (rc == OK)
         rc = storage_open(s, err);
     if (rc == OK)
@@ -100,9 +83,7 @@ static void close_all(struct server *s)
         stream_close(s->stream);
     doors_free(s);
     storage_close(s, deadline_ms);
-    retention_free(server_retention(s));
-    for (unsigned i = 0; i < s->nold_retention; i++)
-        retention_free(s->old_retention[i]);
+    rules_free(s->rules);
     data_dir_close(&s->dir);
     metrics_free(s->metrics);
 }

@@ -67,6 +67,8 @@ const struct config_key server_config_keys[] = {
     INT("catalog.max_series", "100000000", 1, 4000000000, "New series beyond this many are rejected."),
 
     PATH("retention.schemas", "", "Graphite's storage-schemas.conf; empty: 60s:460d, 5m:2y, 1h:5y, 1d:30y."),
+    PATH("retention.aggregation", "",
+         "Graphite\'s storage-aggregation.conf; empty: averages, xFilesFactor 0.5."),
 
     INT("query.max_series", "100000", 1, 2147483647, "Series one query may look up."),
     INT("query.max_points", "50000000", 1, 2147483647, "Points one query may fetch."),

@@ -12,14 +12,12 @@
 #include "http/http.h"
 #include "ingest/graphite_listener.h"
 #include "ingest/sink.h"
-#include "model/retention.h"
 #include "reader/reader.h"
 #include "server/data_dir.h"
+#include "server/rules.h"
 #include "stream/stream.h"
 #include "warm/warm.h"
 #include "writer/writer.h"
-
-#include <stdatomic.h>
 
 struct agent;
 
@@ -28,10 +26,7 @@ struct server {
     struct clock *clock;
     struct metrics *metrics;
     struct data_dir dir;
-    /* The rules in force; older ones stay allocated until the end, since any thread may be using them. */
-    struct retention_rules *_Atomic retention;
-    struct retention_rules *old_retention[64];
-    unsigned nold_retention;
+    struct rules *rules;
     /* storage.c, in the order they are opened */
     struct catalog *catalog;
     struct stream *stream;
@@ -50,11 +45,6 @@ struct server {
     struct query_source *query_source;
     struct agent *agent; /* NULL if switched off */
 };
-
-static inline struct retention_rules *server_retention(struct server *s)
-{
-    return atomic_load_explicit(&s->retention, memory_order_acquire);
-}
 
 /* storage.c: catalog, stream, tiers, writer, reader. What was opened before a failure stays for
  * storage_close. */

@@ -10,7 +10,7 @@
 
 static uint32_t step_of(void *ctx, const char *name, size_t len)
 {
-    return retention_match(server_retention(ctx), name, len)->archives[0].step_ms;
+    return rules_step_ms(ctx, name, len);
 }
 
 static int open_catalog(struct server *s, struct err *err)
@@ -25,10 +25,13 @@ static int open_catalog(struct server *s, struct err *err)
         .store = store,
         .max_series = (uint32_t)config_int(s->config, "catalog.max_series"),
         .step = step_of,
-        .step_ctx = s,
+        .step_ctx = s->rules,
         .metrics = s->metrics,
     };
-    return catalog_open(&o, &s->catalog, err);
+    rc = catalog_open(&o, &s->catalog, err);
+    if (rc == OK)
+        rules_set_catalog(s->rules, s->catalog);
+    return rc;
 }
 
 static int open_stream(struct server *s, struct err *err)
@@ -81,6 +84,8 @@ static int start_writer(struct server *s, struct err *err)
         .max_unflushed_ms = config_duration_ms(s->config, "hot.max_unflushed"),
         .checkpoint_ms = config_duration_ms(s->config, "stream.checkpoint_interval"),
         .hot_max_bytes = config_size_bytes(s->config, "hot.max_size"),
+        .archives = rules_retention,
+        .archives_ctx = s->rules,
     };
     return writer_start(&o, &s->writer, err);
 }
@@ -151,6 +156,9 @@ int storage_open(struct server *s, struct err *err)
         .hot = s->hot,
         .warm = s->warm,
         .metrics = s->metrics,
+        .archives = rules_retention,
+        .aggregation = rules_aggregation,
+        .rules_ctx = s->rules,
         .complete = reads_complete,
         .complete_ctx = s,
     };

@@ -1,0 +1,35 @@
+/* The retention and aggregation rules in force, and what they give for each series.
+ *
+ * Rules are matched by name once a series and then remembered by its id, since the writer asks for every
+ * window and the reader for every read. A reload makes a new generation; older ones stay until the end,
+ * because any thread may be using them. */
+#ifndef CARAT_SERVER_RULES_H
+#define CARAT_SERVER_RULES_H
+
+#include "base/err.h"
+#include "catalog/catalog.h"
+#include "model/aggregation.h"
+#include "model/retention.h"
+
+struct rules;
+
+/* Empty paths mean the shipped defaults. Errors name file and line. */
+int rules_new(const char *schemas_path, const char *aggregation_path, struct rules **out,
+              struct err *err) must_check;
+void rules_free(struct rules *r);
+/* Reads the files again. On an error the rules in force stay. ERR_LIMIT after 64 reloads. */
+int rules_reload(struct rules *r, struct err *err) must_check;
+
+/* Before the first of the two calls after it. */
+void rules_set_catalog(struct rules *r, struct catalog *c);
+/* retention_of_fn and aggregation_of_fn; ctx is the struct rules. */
+const struct retention *rules_retention(void *ctx, uint32_t series);
+const struct aggregation_rule *rules_aggregation(void *ctx, uint32_t series);
+
+/* By name, for series that have no id yet. Any thread. */
+uint32_t rules_step_ms(struct rules *r, const char *name, size_t len);
+int64_t rules_keep_ms(struct rules *r, const char *name, size_t len);
+/* No series keeps its points for less. */
+int64_t rules_shortest_keep_ms(struct rules *r);
+
+#endif
