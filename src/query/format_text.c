@@ -32,16 +32,26 @@ static void put_value(struct buf *b, double v, const struct words *w)
         put_number(b, v);
 }
 
-static void put_int(struct buf *b, int64_t v)
+/* The digits of v at p, which has room for 20; returns their end. */
+static char *write_int(char *p, int64_t v)
 {
-    char digits[24], *p = digits + sizeof digits;
+    char digits[20];
+    size_t n = 0;
     uint64_t u = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
     do
-        *--p = (char)('0' + u % 10);
+        digits[n++] = (char)('0' + u % 10);
     while (u /= 10);
     if (v < 0)
-        *--p = '-';
-    buf_append(b, p, (size_t)(digits + sizeof digits - p));
+        *p++ = '-';
+    while (n)
+        *p++ = digits[--n];
+    return p;
+}
+
+static void put_int(struct buf *b, int64_t v)
+{
+    char *p = (char *)buf_reserve(b, 20);
+    b->len += (size_t)(write_int(p, v) - p);
 }
 
 static void put_name(struct buf *b, const struct query_series *s)
@@ -146,10 +156,32 @@ static bool has_points(const struct query_series *s, struct points p)
     return false;
 }
 
+/* [value, time]: most of an answer is made of these, so numbers go straight into the buffer. */
+static void put_point(struct buf *b, const struct query_series *s, double v, int64_t at)
+{
+    static const struct words words = {"null", "null", "1e9999", "-1e9999"};
+    bool plain = !s->text && isfinite(v);
+    if (!plain)
+        buf_putc(b, '[');
+    if (s->text)
+        buf_json_string(b, s->text, strlen(s->text));
+    else if (!plain)
+        put_value(b, v, &words);
+    char *start = (char *)buf_reserve(b, PYNUM_TEXT_MAX + 24), *p = start;
+    if (plain) {
+        *p++ = '[';
+        p += pynum_repr(v, p);
+    }
+    *p++ = ',';
+    *p++ = ' ';
+    p = write_int(p, at);
+    *p++ = ']';
+    b->len += (size_t)(p - start);
+}
+
 static int put_series(struct buf *b, const struct query_series *s, const struct format_options *o,
                       bool *first, struct err *err)
 {
-    static const struct words words = {"null", "null", "1e9999", "-1e9999"};
     struct points p;
     int rc = points_init(&p, s, err);
     int64_t width = s->step_s * s->values_per_point, at = s->start_s;
@@ -170,15 +202,10 @@ static int put_series(struct buf *b, const struct query_series *s, const struct 
         double v = points_next(&p);
         if (o->no_null_points && is_null(v))
             continue;
-        buf_puts(b, any ? ", [" : "[");
+        if (any)
+            buf_append(b, ", ", 2);
         any = true;
-        if (s->text)
-            buf_json_string(b, s->text, strlen(s->text));
-        else
-            put_value(b, v, &words);
-        buf_puts(b, ", ");
-        put_int(b, at);
-        buf_putc(b, ']');
+        put_point(b, s, v, at);
     }
     buf_puts(b, "]}");
     return OK;

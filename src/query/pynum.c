@@ -53,6 +53,22 @@ static char *put_fixed(char *p, const char *digits, size_t n, int exponent)
     return p + n - whole;
 }
 
+/* k / 10^e for the least e of 0 to 3. Below 10^15 both are exact, so that a quotient that gives v back is the
+ * only decimal of its length that does: most measurements are found here, without the general way. */
+static bool few_decimals(double v, uint64_t *decimal, int *exponent)
+{
+    static const double unit[] = {1, 10, 100, 1000};
+    for (int e = 0; v < 1e11 && e < 4; e++) {
+        uint64_t k = (uint64_t)(v * unit[e] + 0.5);
+        if ((double)k / unit[e] != v)
+            continue;
+        *decimal = k;
+        *exponent = -e;
+        return true;
+    }
+    return false;
+}
+
 size_t pynum_repr(double v, char out[PYNUM_TEXT_MAX])
 {
     if (!isfinite(v))
@@ -60,7 +76,7 @@ size_t pynum_repr(double v, char out[PYNUM_TEXT_MAX])
     char digits[24], *p = out;
     uint64_t decimal = 0;
     int exponent = 0;
-    if (v != 0)
+    if (!few_decimals(fabs(v), &decimal, &exponent))
         shortest_decimal(fabs(v), &decimal, &exponent);
     size_t n = put_digits(digits, decimal);
     exponent += (int)n - 1; /* of the first digit now */
