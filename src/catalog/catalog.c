@@ -41,6 +41,8 @@ struct catalog {
     uint32_t max_series;
     catalog_step_fn step;
     void *step_ctx;
+    catalog_admit_fn admit;
+    void *admit_ctx;
     struct gauge *series_gauge, *bytes_gauge, *pending_gauge;
 
     struct entries entries;
@@ -148,8 +150,7 @@ static struct catalog_entry entry_of(const struct entry *e, uint32_t id)
 
 static struct catalog_entry entry_of_slot(struct catalog *c, const struct name_slot *slot)
 {
-    return slot ? entry_of(entries_get(&c->entries, slot->id), slot->id)
-                : (struct catalog_entry){0, 0, false};
+    return slot ? entry_of(entries_get(&c->entries, slot->id), slot->id) : (struct catalog_entry){.id = 0};
 }
 
 /* Loads what the comparison will need. */
@@ -204,6 +205,10 @@ static void create_locked(struct catalog *c, const struct sample *s, uint32_t st
     *out = entry_of_slot(c, find_locked(c, s->name, s->name_len, s->hash)); /* another thread, or a repeat */
     if (out->id || full(c))
         return;
+    if (c->admit && !c->admit(c->admit_ctx, s->name, s->name_len, false)) {
+        out->over_quota = true;
+        return;
+    }
     struct newcomer new = {.id = atomic_load_explicit(&c->max_id, memory_order_relaxed) + 1,
                            .step_ms = step,
                            .name = s->name,
@@ -268,6 +273,16 @@ void catalog_defs_durable(struct catalog *c, const uint32_t *ids, size_t n)
     }
 }
 
+/* A series that exists already, from the stream or the store: never refused, but counted. */
+static int insert_known_locked(struct catalog *c, const struct newcomer *s, struct err *err)
+{
+    if (!insert_locked(c, s))
+        return err_set(err, ERR_LIMIT, "no room for more series names");
+    if (c->admit)
+        c->admit(c->admit_ctx, s->name, s->len, true);
+    return OK;
+}
+
 /* Checks an outside claim that `id` is `name` against what is known. OK: insert it; 1: known already. */
 static int check_claim(struct catalog *c, const struct newcomer *s, struct err *err)
 {
@@ -298,8 +313,8 @@ static int take_over(struct catalog *c, const struct newcomer *s, struct err *er
         return rc < 0 ? rc : OK;
     lock_exclusive(c);
     rc = check_claim(c, s, err);
-    if (rc == OK && !insert_locked(c, s))
-        rc = err_set(err, ERR_LIMIT, "no room for more series names");
+    if (rc == OK)
+        rc = insert_known_locked(c, s, err);
     show_counts(c);
     unlock(c);
     return rc < 0 ? rc : OK;
@@ -544,8 +559,8 @@ static int load_row(void *ctx, const struct catalog_row *row)
     int rc = check_claim(l->c, &s, l->err);
     if (rc == 1)
         rc = err_set(l->err, ERR_CORRUPT, "series %u is there twice", s.id);
-    else if (rc == OK && !insert_locked(l->c, &s))
-        rc = err_set(l->err, ERR_LIMIT, "no room for more series names");
+    else if (rc == OK)
+        rc = insert_known_locked(l->c, &s, l->err);
     unlock(l->c);
     return rc;
 }
@@ -578,6 +593,8 @@ int catalog_open(const struct catalog_options *o, struct catalog **out, struct e
     c->max_series = o->max_series ? o->max_series : MAX_SERIES_DEFAULT;
     c->step = o->step;
     c->step_ctx = o->step_ctx;
+    c->admit = o->admit;
+    c->admit_ctx = o->admit_ctx;
     pthread_rwlockattr_t attr;
     pthread_rwlockattr_init(&attr);
     /* Else a stream of look-ups could keep new names waiting for ever. Nobody locks twice. */

@@ -24,11 +24,17 @@ struct catalog_store;
  * lock is held. */
 typedef uint32_t (*catalog_step_fn)(void *ctx, const char *name, size_t name_len);
 
+/* Told of every new name once, under the catalog's lock: short, and without calling the catalog. `known`: it
+ * exists already (from the store or the stream) and the answer does not matter; else false refuses it. */
+typedef bool (*catalog_admit_fn)(void *ctx, const char *name, size_t name_len, bool known);
+
 struct catalog_options {
     struct catalog_store *store; /* NULL: nothing is kept; else taken over, also if opening fails */
     uint32_t max_series;         /* 0: 100 million */
     catalog_step_fn step;        /* NULL: 60 s */
     void *step_ctx;
+    catalog_admit_fn admit; /* NULL: all */
+    void *admit_ctx;
     struct metrics *metrics; /* may be NULL */
 };
 
@@ -39,7 +45,8 @@ void catalog_free(struct catalog *c); /* no implied flush */
 struct catalog_entry {
     uint32_t id; /* 0: none */
     uint32_t step_ms;
-    bool define; /* put the definition into the batch that carries this point */
+    bool define;     /* put the definition into the batch that carries this point */
+    bool over_quota; /* id is 0 because catalog_options.admit refused it */
 };
 
 /* Finds or creates the series of n samples; out[i].id is 0 where the series limit refused it.

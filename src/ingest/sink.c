@@ -263,7 +263,7 @@ static void resolve(struct sink_session *s, const struct sample_batch *b, struct
     }
     for (size_t i = 0; i < b->n; i++)
         if (s->verdict[i] == GOOD && s->entry[i].id == 0)
-            reject(s, r, i, REJECT_SERIES_LIMIT);
+            reject(s, r, i, s->entry[i].over_quota ? REJECT_SERIES_QUOTA : REJECT_SERIES_LIMIT);
 }
 
 /* --- build --- */
@@ -415,7 +415,7 @@ static struct submission *submission_new(struct sink_session *s, const struct si
     return sub;
 }
 
-/* --- append --- */
+/* --- gate and append --- */
 
 static bool has_room(const struct sink_session *s)
 {
@@ -431,6 +431,17 @@ static bool has_room(const struct sink_session *s)
 static void wait_for_disk(void)
 {
     nanosleep(&(struct timespec){0, WAIT_SLICE_MS * 1000000}, NULL);
+}
+
+/* OK once points may be taken; else why not, and nothing of the submission has had an effect. */
+static int wait_for_gate(struct sink_session *s, enum sink_mode mode, struct err *why)
+{
+    const struct sink_options *o = &s->sink->o;
+    int rc = OK;
+    while (o->accepting && (rc = o->accepting(o->accepting_ctx, why)) < 0 && mode == SINK_WAIT &&
+           !atomic_load(&s->cancelled))
+        wait_for_disk();
+    return rc;
 }
 
 static int append(struct sink_session *s, const struct parcel *p, struct ticket *t, enum sink_mode mode)
@@ -523,10 +534,24 @@ static void refuse_whole(struct sink_session *s, const struct sample_batch *b, s
         done(ctx, r);
 }
 
+static void refuse_at_gate(struct sink_session *s, const struct sample_batch *b, struct sink_result *r,
+                           sink_done_fn done, void *ctx)
+{
+    count(s, b, r);
+    give_up(s, b->n, r->status);
+    if (done)
+        done(ctx, r);
+}
+
 void sink_submit(struct sink_session *s, const struct sample_batch *b, enum sink_mode mode,
                  bool all_or_nothing, sink_done_fn done, void *ctx)
 {
     struct sink_result r = {.first_rejected = SIZE_MAX};
+    r.status = b->n ? wait_for_gate(s, mode, &r.err) : OK;
+    if (r.status != OK) {
+        refuse_at_gate(s, b, &r, done, ctx);
+        return;
+    }
     int64_t now_ms = clock_wall_ms(s->sink->o.clock);
     scratch_reserve(s, b->n);
     check_times(s, b, now_ms, &r);

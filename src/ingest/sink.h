@@ -30,6 +30,10 @@ struct sink_options {
     /* Younger than this no point is too old for any series: the shortest retention. oldest_ms is asked
      * only beyond it; 0: always. */
     int64_t sure_ms;
+    /* Not OK while nothing may be taken, with the reason in *why (ERR_NO_SPACE: the disk is nearly full).
+     * Cheap, any thread. SINK_WAIT waits until it is OK again. NULL: always OK. */
+    int (*accepting)(void *ctx, struct err *why);
+    void *accepting_ctx;
 };
 
 struct sink *sink_new(const struct sink_options *o);

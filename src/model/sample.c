@@ -20,6 +20,7 @@ static const struct {
                        "the time stamp is too far in the future (seconds are expected, not milliseconds)"},
     [REJECT_TOO_OLD] = {"too_old", "the time stamp is older than the retention of the series"},
     [REJECT_SERIES_LIMIT] = {"series_limit", "the series is new and catalog.max_series is reached"},
+    [REJECT_SERIES_QUOTA] = {"series_quota", "the series is new and the quota of its prefix is reached"},
     [REJECT_UNAVAILABLE] = {"unavailable", "the stream does not accept points; see the server's log"},
 };
 

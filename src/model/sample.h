@@ -29,6 +29,7 @@ enum reject {
     REJECT_FUTURE,        /* further ahead than ingest.max_future (milliseconds sent as seconds land here) */
     REJECT_TOO_OLD,       /* older than the series' retention */
     REJECT_SERIES_LIMIT,  /* a new series beyond catalog.max_series */
+    REJECT_SERIES_QUOTA,  /* a new series beyond a quota of limits.quotas */
     REJECT_UNAVAILABLE,   /* the stream gave up; the point was not stored */
     REJECT_KINDS
 };

@@ -28,6 +28,8 @@ static void open_sink(struct server *s)
         .oldest_ms = oldest_of,
         .oldest_ctx = s->rules,
         .sure_ms = shortest_ms < DAY_MS ? shortest_ms : DAY_MS,
+        .accepting = disk_accepting,
+        .accepting_ctx = s->disk,
     };
     s->sink = sink_new(&o);
 }

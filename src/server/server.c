@@ -59,6 +59,17 @@ static void wait_for_stop(struct server *s, const sigset_t *set)
     }
 }
 
+static int watch_disk(struct server *s, struct err *err)
+{
+    struct disk_watch_options o = {
+        .fs = fs_posix(),
+        .path = s->dir.path,
+        .min_free_bytes = config_size_bytes(s->config, "disk.min_free"),
+        .metrics = s->metrics,
+    };
+    return disk_watch_start(&o, &s->disk, err);
+}
+
 static int open_all(struct server *s, struct err *err)
 {
     int rc = data_dir_open(&s->dir, config_string(s->config, "data.dir"), err);
@@ -67,6 +78,8 @@ static int open_all(struct server *s, struct err *err)
                        config_string(s->config, "retention.aggregation"), &s->rules, err);
     if (rc == OK)
         rc = storage_open(s, err);
+    if (rc == OK)
+        rc = watch_disk(s, err);
     if (rc == OK)
         rc = doors_open(s, err);
     if (rc == OK)
@@ -82,6 +95,7 @@ static void close_all(struct server *s)
     if (s->stream)
         stream_close(s->stream);
     doors_free(s);
+    disk_watch_stop(s->disk);
     storage_close(s, deadline_ms);
     rules_free(s->rules);
     data_dir_close(&s->dir);

@@ -66,6 +66,9 @@ const struct config_key server_config_keys[] = {
 
     INT("catalog.max_series", "100000000", 1, 4000000000, "New series beyond this many are rejected."),
 
+    SIZE("disk.min_free", "1G", "With less free space in data.dir no points are taken; 0: never stop."),
+    PATH("limits.quotas", "", "Series allowed under a prefix: lines \"prefix max_series\"; empty: no quotas."),
+
     PATH("retention.schemas", "", "Graphite's storage-schemas.conf; empty: 60s:460d, 5m:2y, 1h:5y, 1d:30y."),
     PATH("retention.aggregation", "",
          "Graphite\'s storage-aggregation.conf; empty: averages, xFilesFactor 0.5."),

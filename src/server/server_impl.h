@@ -3,6 +3,7 @@
 #define CARAT_SERVER_SERVER_IMPL_H
 
 #include "base/config.h"
+#include "base/log.h"
 #include "base/metrics.h"
 #include "catalog/catalog.h"
 #include "hot/hot.h"
@@ -12,8 +13,10 @@
 #include "http/http.h"
 #include "ingest/graphite_listener.h"
 #include "ingest/sink.h"
+#include "model/quota.h"
 #include "reader/reader.h"
 #include "server/data_dir.h"
+#include "server/disk.h"
 #include "server/rules.h"
 #include "stream/stream.h"
 #include "warm/warm.h"
@@ -27,7 +30,10 @@ struct server {
     struct metrics *metrics;
     struct data_dir dir;
     struct rules *rules;
+    struct disk_watch *disk;
     /* storage.c, in the order they are opened */
+    struct quota *quota; /* NULL if there are none */
+    struct log_limit quota_log;
     struct catalog *catalog;
     struct stream *stream;
     unsigned lanes;

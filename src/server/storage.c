@@ -13,6 +13,24 @@ static uint32_t step_of(void *ctx, const char *name, size_t len)
     return rules_step_ms(ctx, name, len);
 }
 
+static bool admit(void *ctx, const char *name, size_t len, bool known)
+{
+    struct server *s = ctx;
+    const char *prefix;
+    if (quota_admit(s->quota, name, len, known, &prefix))
+        return true;
+    if (log_allowed(&s->quota_log, NULL))
+        log_warn("limits", "new series refused: the quota of its prefix is reached", "prefix=%s name=%.*s",
+                 prefix, (int)(len < 200 ? len : 200), name);
+    return false;
+}
+
+static int load_quota(struct server *s, struct err *err)
+{
+    const char *path = config_string(s->config, "limits.quotas");
+    return *path ? quota_load(path, &s->quota, err) : OK;
+}
+
 static int open_catalog(struct server *s, struct err *err)
 {
     char path[PATH_MAX];
@@ -26,6 +44,8 @@ static int open_catalog(struct server *s, struct err *err)
         .max_series = (uint32_t)config_int(s->config, "catalog.max_series"),
         .step = step_of,
         .step_ctx = s->rules,
+        .admit = s->quota ? admit : NULL,
+        .admit_ctx = s,
         .metrics = s->metrics,
     };
     rc = catalog_open(&o, &s->catalog, err);
@@ -139,7 +159,9 @@ static void register_gauges(struct server *s)
 
 int storage_open(struct server *s, struct err *err)
 {
-    int rc = open_catalog(s, err);
+    int rc = load_quota(s, err);
+    if (rc == OK)
+        rc = open_catalog(s, err);
     if (rc == OK)
         rc = open_stream(s, err);
     if (rc == OK)
@@ -180,4 +202,5 @@ void storage_close(struct server *s, int64_t deadline_ms)
         stream_free(s->stream);
     if (s->catalog)
         catalog_free(s->catalog);
+    quota_free(s->quota);
 }
