@@ -144,6 +144,26 @@ int warm_read(struct warm *w, uint32_t series, uint32_t step_ms, int64_t from_wi
     return rc;
 }
 
+struct checking {
+    warm_part_fn fn;
+    warm_damage_fn damaged;
+    void *ctx;
+};
+
+/* Its address tells warm_deliver that ctx is a struct checking: backends pass both through as they are. */
+static int check_part(void *ctx, const struct part *p)
+{
+    struct checking *c = ctx;
+    return c->fn(c->ctx, p);
+}
+
+int warm_check(struct warm *w, uint32_t series, uint32_t step_ms, int64_t from_window_ms,
+               int64_t until_window_ms, warm_part_fn fn, warm_damage_fn damaged, void *ctx, struct err *err)
+{
+    struct checking c = {fn, damaged, ctx};
+    return warm_read(w, series, step_ms, from_window_ms, until_window_ms, check_part, &c, err);
+}
+
 int warm_expire(struct warm *w, uint32_t step_ms, int64_t before_ms, struct err *err)
 {
     int rc = check_step(step_ms, err);
@@ -202,6 +222,10 @@ int warm_deliver(struct warm *w, const struct part_key *key, const uint8_t *byte
     struct err why = ERR_INIT;
     if (part_decode(key, bytes, n, &p, &why) < 0) {
         warm_damaged(w, damage, why.text);
+        if (fn == check_part) {
+            struct checking *c = ctx;
+            c->damaged(c->ctx, key, why.text);
+        }
         return 0;
     }
     count(&w->read_parts, w->metrics.read_parts, 1);

@@ -33,6 +33,15 @@ int warm_put(struct warm *w, const struct part *parts, size_t n, const struct pa
 int warm_read(struct warm *w, uint32_t series, uint32_t step_ms, int64_t from_window_ms,
               int64_t until_window_ms, warm_part_fn fn, void *ctx, struct err *err) must_check;
 
+/* Told of a damaged part: the key it was found under and what is wrong. */
+typedef void (*warm_damage_fn)(void *ctx, const struct part_key *key, const char *why);
+
+/* The same, and each damaged part whose key could be read is told to `damaged` with the same ctx, for those
+ * who look for damage and mend it. */
+int warm_check(struct warm *w, uint32_t series, uint32_t step_ms, int64_t from_window_ms,
+               int64_t until_window_ms, warm_part_fn fn, warm_damage_fn damaged, void *ctx,
+               struct err *err) must_check;
+
 /* Drops all windows of a step that end at or before `before_ms`. May leave some longer, never takes younger
  * ones. */
 int warm_expire(struct warm *w, uint32_t step_ms, int64_t before_ms, struct err *err) must_check;

@@ -187,6 +187,16 @@ bool writer_caught_up(struct writer *w, struct err *why)
     return !behind;
 }
 
+uint64_t writer_applied(struct writer *w, unsigned lane)
+{
+    return atomic_load_explicit(&w->lanes[lane].applied, memory_order_acquire);
+}
+
+pthread_mutex_t *writer_store_lock(struct writer *w)
+{
+    return &w->flush_mtx;
+}
+
 static void stop_threads(struct writer *w)
 {
     pthread_mutex_lock(&w->mtx);

@@ -16,6 +16,7 @@
 #include "stream/stream.h"
 #include "warm/warm.h"
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -58,6 +59,13 @@ typedef int (*rebuild_progress_fn)(void *ctx, uint64_t done, uint64_t total);
  */
 int writer_rebuild(struct writer *w, uint32_t series, int64_t from_ms, int64_t until_ms,
                    rebuild_progress_fn progress, void *ctx, struct err *err) must_check;
+
+/* Newest position of a lane that is applied, and so can be read. Any thread. */
+uint64_t writer_applied(struct writer *w, unsigned lane);
+
+/* Held while a window of warm is read, merged and replaced; whoever else does that takes it too. Nothing is
+ * waited for under it but warm. */
+pthread_mutex_t *writer_store_lock(struct writer *w);
 
 /* After stream_close: applies what is left, flushes all windows as far as deadline_ms (wall clock) allows,
  * writes the catalog and the checkpoints, joins the threads. What was not flushed is still in the stream. */

@@ -46,7 +46,8 @@ struct writer {
     _Atomic bool stopping;
     _Atomic uint64_t hot_bytes; /* as of the flusher's last look */
 
-    pthread_mutex_t flush_mtx; /* whoever merges with warm and puts: the flusher, writer_stop, a rebuild */
+    pthread_mutex_t flush_mtx; /* whoever merges with warm and puts: the flusher, writer_stop, a rebuild, a
+                                  replay (writer_store_lock) */
     /* under flush_mtx */
     struct flush_batch batch;
     struct rollup_maker rollups;
