@@ -14,7 +14,8 @@ static const struct command command_version = {"version", "print the version", "
                                                run_version};
 
 static const struct command *const commands[] = {
-    &command_serve, &command_agent, &command_query, &command_help, &command_version,
+    &command_serve,       &command_agent, &command_query, &command_replay,  &command_verify,
+    &command_cardinality, &command_jobs,  &command_help,  &command_version,
 };
 
 static const struct command *find_command(const char *name)
@@ -35,7 +36,7 @@ static void print_commands(FILE *to)
 {
     fputs("usage: carat COMMAND [OPTIONS]\n\n", to);
     for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-        fprintf(to, "  %-8s %s\n", commands[i]->name, commands[i]->summary);
+        fprintf(to, "  %-11s %s\n", commands[i]->name, commands[i]->summary);
     fputs("\n`carat help COMMAND` tells all about one of them.\n", to);
 }
 

@@ -19,6 +19,7 @@ struct command {
     int (*run)(const struct cli_io *io, int argc, char **argv);
 };
 
-extern const struct command command_serve, command_agent, command_query;
+extern const struct command command_serve, command_agent, command_query, command_replay, command_verify,
+    command_cardinality, command_jobs;
 
 #endif

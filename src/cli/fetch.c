@@ -68,13 +68,30 @@ static int no_answer(CURLcode code, const char *url, const char *why, struct err
     return err_set(err, ERR_IO, "%.*s: %.200s", host_len > 200 ? 200 : host_len, url, why);
 }
 
+static struct curl_slist *set_method(CURL *curl, const char *method, const char *json)
+{
+    curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
+    if (!json)
+        return NULL;
+    struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDS, json);
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    return headers;
+}
+
 int fetch_get(const char *url, struct fetched *out, struct err *err)
+{
+    return fetch_send("GET", url, NULL, out, err);
+}
+
+int fetch_send(const char *method, const char *url, const char *json, struct fetched *out, struct err *err)
 {
     *out = (struct fetched){0, BUF_INIT, BUF_INIT};
     CURL *curl = curl_easy_init();
     if (!curl)
         return err_set(err, ERR_FAILED, "libcurl does not start");
     char why[CURL_ERROR_SIZE] = "";
+    struct curl_slist *headers = set_method(curl, method, json);
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
@@ -89,9 +106,10 @@ int fetch_get(const char *url, struct fetched *out, struct err *err)
     CURLcode code = curl_easy_perform(curl);
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &out->status);
     curl_easy_cleanup(curl);
+    curl_slist_free_all(headers);
     if (code != CURLE_OK)
         return no_answer(code, url, *why ? why : curl_easy_strerror(code), err);
-    return out->status == 200 ? OK : refused(out, url, err);
+    return out->status / 100 == 2 ? OK : refused(out, url, err);
 }
 
 void fetched_release(struct fetched *f)

@@ -84,6 +84,26 @@ static int add_graphite_api(struct server *s, struct readiness ready, struct err
     return rc;
 }
 
+static int start_job(void *ctx, const char *body, size_t n, uint64_t *id, struct err *err)
+{
+    return jobs_start(ctx, body, n, id, err);
+}
+
+static int show_job(void *ctx, uint64_t id, struct buf *json, struct err *err)
+{
+    return jobs_show(ctx, id, json, err);
+}
+
+static int cancel_job(void *ctx, uint64_t id, struct err *err)
+{
+    return jobs_cancel(ctx, id, err);
+}
+
+static void list_jobs(void *ctx, struct buf *json)
+{
+    jobs_list(ctx, json);
+}
+
 static int add_routes(struct server *s, struct err *err)
 {
     struct readiness ready = {what_is_waited_for, s};
@@ -98,6 +118,16 @@ static int add_routes(struct server *s, struct err *err)
     };
     s->api_mackerel = api_mackerel_new(&mackerel);
     api_mackerel_routes(s->api_mackerel, s->http);
+    s->api_admin = (struct api_admin){
+        .catalog = s->catalog,
+        .clock = s->clock,
+        .job_start = start_job,
+        .job_show = show_job,
+        .job_cancel = cancel_job,
+        .job_list = list_jobs,
+        .jobs = s->jobs,
+    };
+    api_admin_routes(&s->api_admin, s->http);
     return add_graphite_api(s, ready, err);
 }
 

@@ -81,6 +81,8 @@ static int open_all(struct server *s, struct err *err)
     if (rc == OK)
         rc = watch_disk(s, err);
     if (rc == OK)
+        rc = jobs_open(s, err);
+    if (rc == OK)
         rc = doors_open(s, err);
     if (rc == OK)
         rc = local_agent_start(s, err);
@@ -92,10 +94,12 @@ static void close_all(struct server *s)
     int64_t deadline_ms = clock_wall_ms(s->clock) + STOP_MS;
     local_agent_stop(s);
     doors_close(s);
+    jobs_close(s);
     if (s->stream)
         stream_close(s->stream);
     doors_free(s);
     disk_watch_stop(s->disk);
+    jobs_free(s->jobs);
     storage_close(s, deadline_ms);
     rules_free(s->rules);
     data_dir_close(&s->dir);

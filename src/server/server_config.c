@@ -64,10 +64,15 @@ const struct config_key server_config_keys[] = {
 
     SIZE("warm.cache", "64M", "Block cache of the warm tier."),
 
+    DURATION("scrub.interval", "7d",
+             "Everything stored is read and checked once in so long, and mended where possible; 0: never."),
+    SIZE("scrub.rate", "1M", "Bytes a second the scrub reads at most; 0: no bound."),
+
     INT("catalog.max_series", "100000000", 1, 4000000000, "New series beyond this many are rejected."),
 
     SIZE("disk.min_free", "1G", "With less free space in data.dir no points are taken; 0: never stop."),
-    PATH("limits.quotas", "", "Series allowed under a prefix: lines \"prefix max_series\"; empty: no quotas."),
+    PATH("limits.quotas", "",
+         "Series allowed under a prefix: lines \"prefix max_series\"; empty: no quotas."),
 
     PATH("retention.schemas", "", "Graphite's storage-schemas.conf; empty: 60s:460d, 5m:2y, 1h:5y, 1d:30y."),
     PATH("retention.aggregation", "",

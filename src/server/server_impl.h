@@ -7,6 +7,7 @@
 #include "base/metrics.h"
 #include "catalog/catalog.h"
 #include "hot/hot.h"
+#include "http/api_admin.h"
 #include "http/api_graphite.h"
 #include "http/api_mackerel.h"
 #include "http/api_status.h"
@@ -18,6 +19,8 @@
 #include "server/data_dir.h"
 #include "server/disk.h"
 #include "server/rules.h"
+#include "server/jobs.h"
+#include "server/scrub.h"
 #include "stream/stream.h"
 #include "warm/warm.h"
 #include "writer/writer.h"
@@ -49,6 +52,9 @@ struct server {
     struct api_status api_status;
     struct api_graphite *api_graphite;
     struct query_source *query_source;
+    struct api_admin api_admin;
+    struct jobs *jobs;
+    struct scrub *scrub; /* NULL if switched off */
     struct agent *agent; /* NULL if switched off */
 };
 
@@ -64,6 +70,11 @@ int doors_open(struct server *s, struct err *err) must_check;
 void doors_close(struct server *s);
 /* After stream_close: until then batches in flight refer to the sink. */
 void doors_free(struct server *s);
+
+/* job_kinds.c: after storage_open. */
+int jobs_open(struct server *s, struct err *err) must_check;
+/* Before the stream is closed: cancels what runs and waits for it. */
+void jobs_close(struct server *s);
 
 /* local_agent.c: after doors_open, before doors_close. */
 int local_agent_start(struct server *s, struct err *err) must_check;

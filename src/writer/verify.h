@@ -1,0 +1,56 @@
+/* Reads everything that is stored and checks it: the catalog's store, every segment of the stream, every part
+ * in warm. What is damaged in warm and still in the stream can be mended (replay.h). */
+#ifndef CARAT_WRITER_VERIFY_H
+#define CARAT_WRITER_VERIFY_H
+
+#include "catalog/catalog_store.h"
+#include "writer/replay.h"
+
+#define VERIFY_ITEMS_MAX 1000
+#define VERIFY_STEPS_MAX 16
+
+struct verify_item {
+    const char *tier; /* "catalog", "stream" or "warm" */
+    uint32_t series;  /* 0: not known */
+    uint32_t step_ms; /* 0: not known */
+    int64_t window_ms;
+    unsigned lane; /* of the stream */
+    uint64_t pos;  /* of the stream: the damage is after it */
+    bool repaired;
+    char why[160];
+};
+
+struct verify_options {
+    struct catalog *catalog; /* all borrowed */
+    struct stream *stream;
+    unsigned lanes;
+    struct warm *warm;
+    struct clock *clock;
+    /* Calls fn for every row of the catalog's store. NULL: not looked at. */
+    int (*rows)(void *ctx, catalog_row_fn fn, void *fn_ctx, struct err *err);
+    /* The steps warm may have of a series, at most VERIFY_STEPS_MAX; NULL: its own. */
+    size_t (*steps)(void *ctx, uint32_t series, uint32_t *out);
+    bool (*cancelled)(void *ctx);                               /* NULL, or true ends it with ERR_CLOSED */
+    void (*progress)(void *ctx, uint64_t done, uint64_t total); /* bytes; may be NULL */
+    void *ctx;
+    uint64_t bytes_per_s;                /* 0: as fast as it goes */
+    const struct replay_options *repair; /* NULL: only report */
+};
+
+struct verify_result {
+    uint64_t rows, records, series, parts, bytes; /* looked at */
+    uint64_t damaged;                             /* found; each window of warm counts once */
+    uint64_t repaired;
+    struct verify_item *items; /* the first of the damaged */
+    size_t n;
+    /* of warm, for the repair */
+    struct replay_window *windows;
+    size_t nwindows, windows_cap;
+};
+
+/* OK also when something is damaged. Else it could not finish; what was found until then is in `out`, which
+ * is for verify_result_release in any case. */
+int verify_run(const struct verify_options *o, struct verify_result *out, struct err *err) must_check;
+void verify_result_release(struct verify_result *r);
+
+#endif
