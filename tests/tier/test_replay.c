@@ -10,6 +10,7 @@
 #include "stream/stream_mem.h"
 #include "warm/warm_mem.h"
 #include "writer/replay.h"
+#include "writer/verify.h"
 #include "writer/writer.h"
 
 #include <setjmp.h>
@@ -414,6 +415,47 @@ static void what_the_stream_may_not_have_whole_stays_damaged(void **state)
     world_free(w);
 }
 
+static struct verify_result verify(struct world *w, const struct replay_options *repair)
+{
+    struct verify_options o = {.catalog = w->catalog,
+                               .stream = w->stream,
+                               .lanes = w->lanes,
+                               .warm = w->warm,
+                               .clock = clock_system(),
+                               .ctx = w,
+                               .repair = repair};
+    struct verify_result r;
+    struct err err = ERR_INIT;
+    assert_int_equal(verify_run(&o, &r, &err), OK);
+    return r;
+}
+
+static void verify_finds_and_repairs(void **state)
+{
+    struct world *w = world_new(2);
+    fill(w, 40);
+    settle(w);
+    struct verify_result good = verify(w, NULL);
+    assert_int_equal(good.damaged, 0);
+    assert_int_equal(good.series, SERIES);
+    assert_true(good.records >= 40 && good.parts >= SERIES * 4);
+    size_t harmed = harm(w, 3, false);
+    struct verify_result bad = verify(w, NULL);
+    assert_int_equal(bad.damaged, harmed); /* a window is one part once all is at rest */
+    assert_int_equal(bad.n, harmed);
+    assert_string_equal(bad.items[0].tier, "warm");
+    struct replay_options o = options(w);
+    struct verify_result repaired = verify(w, &o);
+    assert_int_equal(repaired.damaged, harmed);
+    assert_int_equal(repaired.repaired, harmed);
+    assert_true(repaired.items[0].repaired);
+    check_all(w);
+    verify_result_release(&good);
+    verify_result_release(&bad);
+    verify_result_release(&repaired);
+    world_free(w);
+}
+
 static bool at_once(void *ctx)
 {
     return true;
@@ -473,6 +515,7 @@ int main(void)
         cmocka_unit_test(damaged_and_lost_parts_come_back),
         cmocka_unit_test(only_what_was_asked_for),
         cmocka_unit_test(what_the_stream_may_not_have_whole_stays_damaged),
+        cmocka_unit_test(verify_finds_and_repairs),
         cmocka_unit_test(can_be_cancelled),
         {"at_any_moment_one_lane", nothing_is_lost_or_doubled_at_any_moment, NULL, NULL, &one},
         {"at_any_moment_three_lanes", nothing_is_lost_or_doubled_at_any_moment, NULL, NULL, &three},
