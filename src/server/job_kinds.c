@@ -114,8 +114,9 @@ static int64_t oldest_kept_ms(struct server *s)
 /* From when on the stream has every point that arrived. Nothing was ever trimmed if the directory is younger
  * than what the stream keeps and the first record came soon after it was made (a copied directory looks
  * younger than its records). */
-static int64_t kept_since_ms(struct server *s)
+static int64_t on_kept_since(void *ctx)
 {
+    struct server *s = ((struct work *)ctx)->s;
     char path[PATH_MAX];
     struct stat st;
     int64_t oldest = oldest_kept_ms(s), now = clock_wall_ms(s->clock);
@@ -142,8 +143,8 @@ static struct replay_options replay_options(struct work *w)
         .read = on_read,
         .cancelled = on_cancelled,
         .progress = on_progress,
+        .kept_since_ms = on_kept_since,
         .ctx = w,
-        .kept_since_ms = kept_since_ms(s),
     };
 }
 

@@ -25,7 +25,9 @@ struct mending {
     size_t n;
     uint64_t *ids; /* a bit a series */
     uint32_t nids;
-    uint64_t reach; /* newest position gone over */
+    uint64_t reach;         /* newest position gone over */
+    int64_t whole_since_ms; /* older windows may have begun before what the stream still has */
+    bool trimmed;           /* while it was read: what is older may have holes */
     struct hot_taken *taken;
     size_t ntaken, parts;
 };
@@ -193,7 +195,7 @@ static bool can_replace(const struct mending *m, const struct replay_window *w, 
     for (size_t i = 0; i < p->damaged.n; i++)
         if (p->damaged.v[i].hi > m->reach)
             return false;
-    return !p->undecodable && w->window_ms >= m->o->kept_since_ms;
+    return !p->undecodable && w->window_ms >= m->whole_since_ms;
 }
 
 /* Whatever of it can be saved is put beside the damage, which stays. Not under the same key: that would hide
@@ -251,6 +253,10 @@ static int mend_window(struct mending *m, const struct replay_window *w, const s
                        size_t n, struct pieces *p, struct err *err)
 {
     struct err damage = ERR_INIT;
+    if (m->trimmed && w->window_ms < m->whole_since_ms) {
+        m->result->left++;
+        return OK;
+    }
     p->n = p->stored.n = p->damaged.n = 0;
     int rc = warm_check(m->o->warm, w->series, w->step_ms, w->window_ms, w->window_ms + 1, on_stored,
                         on_damaged, p, &damage);
@@ -323,7 +329,10 @@ static int mend_pass(const struct replay_options *o, const struct replay_window 
     m.ids = xcalloc(SLOTS_WORDS(m.nids), sizeof *m.ids);
     for (size_t i = 0; i < n; i++)
         slot_set(m.ids, windows[i].series);
+    int64_t before = o->kept_since_ms(o->ctx);
     int rc = gather(&m, err);
+    m.whole_since_ms = o->kept_since_ms(o->ctx);
+    m.trimmed = m.whole_since_ms != before;
     if (rc == OK)
         rc = store_all(&m, err);
     for (size_t i = 0; i < m.ntaken; i++)

@@ -38,6 +38,9 @@ struct replay_options {
      * series does not keep that time; both leave *out empty. The values are freed here. */
     int (*read)(void *ctx, uint32_t series, int64_t from_ms, int64_t until_ms, struct column *out,
                 struct err *err);
+    /* All points that arrived since then are in the stream, as of now: windows from there on can be made
+     * whole, older damaged ones are left. INT64_MIN: all there ever were. */
+    int64_t (*kept_since_ms)(void *ctx);
     /* NULL, or asked now and then; true ends the run with ERR_CLOSED. */
     bool (*cancelled)(void *ctx);
     /* Seconds of stream gone over, of those to go over. The total grows when something is to be mended. */
@@ -45,11 +48,9 @@ struct replay_options {
     void *ctx;
 
     struct stream_start from;
-    int64_t to_ms;         /* records appended after this are not looked at; 0: no bound */
-    const char *series;    /* a glob over paths, or the whole name of a tagged series; NULL: all */
-    size_t max_windows;    /* held in memory at a time, about 2 KB each; 0: 65536 */
-    int64_t kept_since_ms; /* all points that arrived since are in the stream: windows from there on can be
-                              made whole, older damaged ones are left. INT64_MIN: all there ever were */
+    int64_t to_ms;      /* records appended after this are not looked at; 0: no bound */
+    const char *series; /* a glob over paths, or the whole name of a tagged series; NULL: all */
+    size_t max_windows; /* held in memory at a time, about 2 KB each; 0: 65536 */
 };
 
 struct replay_result {

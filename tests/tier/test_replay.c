@@ -261,6 +261,16 @@ static int on_read(void *ctx, uint32_t series, int64_t from_ms, int64_t until_ms
     return rc;
 }
 
+static int64_t all_is_kept(void *ctx)
+{
+    return INT64_MIN;
+}
+
+static int64_t first_window_is_not(void *ctx)
+{
+    return T0 + SPAN;
+}
+
 static struct replay_options options(struct world *w)
 {
     return (struct replay_options){.catalog = w->catalog,
@@ -271,9 +281,9 @@ static struct replay_options options(struct world *w)
                                    .store_lock = writer_store_lock(w->writer),
                                    .applied = on_applied,
                                    .read = on_read,
+                                   .kept_since_ms = all_is_kept,
                                    .ctx = w,
-                                   .max_windows = 5, /* several rounds and passes */
-                                   .kept_since_ms = INT64_MIN};
+                                   .max_windows = 5 /* several rounds and passes */};
 }
 
 static struct replay_result replay(struct world *w, const struct replay_options *o)
@@ -403,7 +413,7 @@ static void what_the_stream_may_not_have_whole_stays_damaged(void **state)
     settle(w);
     assert_true(harm(w, 1, false) > 0);
     struct replay_options o = options(w);
-    o.kept_since_ms = T0 + SPAN; /* the first window is older */
+    o.kept_since_ms = first_window_is_not;
     struct replay_result r = replay(w, &o);
     assert_true(r.left >= SERIES);
     struct column c = {0};
