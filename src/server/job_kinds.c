@@ -32,18 +32,11 @@ static uint64_t on_applied(void *ctx, unsigned lane)
     return writer_applied(w->s->writer, lane);
 }
 
-static const struct retention *retention_of(struct server *s, uint32_t series)
-{
-    size_t len;
-    const char *name = catalog_name(s->catalog, series, &len);
-    return name ? retention_match(server_retention(s), name, len) : NULL;
-}
-
 static int on_read(void *ctx, uint32_t series, int64_t from_ms, int64_t until_ms, struct column *out,
                    struct err *err)
 {
     struct work *w = ctx;
-    const struct retention *keep = retention_of(w->s, series);
+    const struct retention *keep = rules_retention(w->s->rules, series);
     struct read_report report = {0};
     if (!keep || from_ms < clock_wall_ms(w->s->clock) - keep->archives[0].keep_ms)
         return err_set(err, ERR_NOT_FOUND, "older than the retention");
@@ -53,6 +46,12 @@ static int on_read(void *ctx, uint32_t series, int64_t from_ms, int64_t until_ms
         rc = report.why.code;
     }
     return rc;
+}
+
+static int on_rebuild(void *ctx, uint32_t series, int64_t from_ms, int64_t until_ms, struct err *err)
+{
+    struct work *w = ctx;
+    return writer_rebuild(w->s->writer, series, from_ms, until_ms, NULL, NULL, err);
 }
 
 static bool on_cancelled(void *ctx)
@@ -84,7 +83,7 @@ static int on_rows(void *ctx, catalog_row_fn fn, void *fn_ctx, struct err *err)
 static size_t on_steps(void *ctx, uint32_t series, uint32_t *out)
 {
     struct work *w = ctx;
-    const struct retention *r = retention_of(w->s, series);
+    const struct retention *r = rules_retention(w->s->rules, series);
     size_t n = 0;
     out[n++] = catalog_step_ms(w->s->catalog, series);
     for (size_t i = 0; r && i < r->narchives; i++)
@@ -141,6 +140,7 @@ static struct replay_options replay_options(struct work *w)
         .store_lock = writer_store_lock(s->writer),
         .applied = on_applied,
         .read = on_read,
+        .rebuild = on_rebuild,
         .cancelled = on_cancelled,
         .progress = on_progress,
         .kept_since_ms = on_kept_since,

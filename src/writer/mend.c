@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "codec/codec.h"
+#include "codec/rollup_block.h"
 #include "hot/hot_mem.h"
 #include "model/batch.h"
 #include "writer/merge.h"
@@ -274,6 +275,53 @@ static int mend_window(struct mending *m, const struct replay_window *w, const s
     return p->n && n ? replace(m, w, p, err) : OK;
 }
 
+static int on_stored_rollup(void *ctx, const struct part *part)
+{
+    struct pieces *p = ctx;
+    struct rollup r;
+    if (rollup_block_decode(part->data, part->size, window_slots(part->key.step_ms), &r, NULL) < 0)
+        merge_keys_add(&p->damaged, &part->key);
+    return OK;
+}
+
+/* Damaged roll-ups are taken away and made again from the base: the stream does not have them. Under the
+ * store lock. *gone: something was taken away. */
+static int drop_damaged_rollups(struct mending *m, const struct replay_window *w, struct pieces *p,
+                                bool *gone, struct err *err)
+{
+    struct err damage = ERR_INIT;
+    p->n = p->stored.n = p->damaged.n = 0;
+    int rc = warm_check(m->o->warm, w->series, w->step_ms, w->window_ms, w->window_ms + 1, on_stored_rollup,
+                        on_damaged, p, &damage);
+    if (rc < 0 && rc != ERR_CORRUPT) {
+        *err = damage;
+        return rc;
+    }
+    *gone = p->damaged.n > 0 && m->o->rebuild;
+    if (!*gone) {
+        m->result->left += p->damaged.n > 0;
+        return OK;
+    }
+    m->result->mended++;
+    return warm_put(m->o->warm, NULL, 0, p->damaged.v, p->damaged.n, err);
+}
+
+/* One window, and the roll-ups that depend on it. */
+static int mend_one(struct mending *m, const struct replay_window *w, const struct part *const *fresh,
+                    size_t n, struct pieces *p, struct err *err)
+{
+    uint64_t before = m->result->mended;
+    bool gone = false;
+    bool is_rollup = w->step_ms != catalog_step_ms(m->o->catalog, w->series);
+    pthread_mutex_lock(m->o->store_lock);
+    int rc = is_rollup ? drop_damaged_rollups(m, w, p, &gone, err) : mend_window(m, w, fresh, n, p, err);
+    pthread_mutex_unlock(m->o->store_lock);
+    if (rc == OK && m->o->rebuild && (gone || m->result->mended > before))
+        rc =
+            m->o->rebuild(m->o->ctx, w->series, w->window_ms, w->window_ms + window_span_ms(w->step_ms), err);
+    return rc;
+}
+
 static int by_key(const void *a, const void *b)
 {
     const struct part *x = *(const struct part *const *)a, *y = *(const struct part *const *)b;
@@ -303,9 +351,7 @@ static int store_all(struct mending *m, struct err *err)
         size_t first = at;
         while (at < n && is_of(fresh[at], &m->window[i]))
             at++;
-        pthread_mutex_lock(m->o->store_lock);
-        rc = mend_window(m, &m->window[i], fresh + first, at - first, &p, err);
-        pthread_mutex_unlock(m->o->store_lock);
+        rc = mend_one(m, &m->window[i], fresh + first, at - first, &p, err);
     }
     merge_keys_release(&p.stored);
     merge_keys_release(&p.damaged);

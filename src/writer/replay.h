@@ -41,6 +41,8 @@ struct replay_options {
     /* All points that arrived since then are in the stream, as of now: windows from there on can be made
      * whole, older damaged ones are left. INT64_MIN: all there ever were. */
     int64_t (*kept_since_ms)(void *ctx);
+    /* Makes the roll-ups of a time range again from the base (writer_rebuild). NULL: there are none. */
+    int (*rebuild)(void *ctx, uint32_t series, int64_t from_ms, int64_t until_ms, struct err *err);
     /* NULL, or asked now and then; true ends the run with ERR_CLOSED. */
     bool (*cancelled)(void *ctx);
     /* Seconds of stream gone over, of those to go over. The total grows when something is to be mended. */
