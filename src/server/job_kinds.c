@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "catalog/catalog_store.h"
+#include "hot/hot_mem.h"
 #include "writer/replay.h"
 #include "writer/verify.h"
 
@@ -138,6 +139,7 @@ static struct replay_options replay_options(struct work *w)
         .warm = s->warm,
         .clock = s->clock,
         .store_lock = writer_store_lock(s->writer),
+        .hot_new = hot_mem_new,
         .applied = on_applied,
         .read = on_read,
         .rebuild = on_rebuild,

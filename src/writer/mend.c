@@ -5,7 +5,6 @@
 #include "base/mem.h"
 #include "codec/codec.h"
 #include "codec/rollup_block.h"
-#include "hot/hot_mem.h"
 #include "model/batch.h"
 #include "writer/merge.h"
 
@@ -367,7 +366,7 @@ static int mend_pass(const struct replay_options *o, const struct replay_window 
 {
     struct mending m = {.o = o,
                         .result = out,
-                        .hot = hot_mem_new(1),
+                        .hot = o->hot_new(1),
                         .scratch = xmalloc(BATCH_MAX_POINTS * sizeof *m.scratch),
                         .window = windows,
                         .n = n,

@@ -4,7 +4,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "codec/codec.h"
-#include "hot/hot_mem.h"
 #include "model/batch.h"
 #include "model/name.h"
 
@@ -185,7 +184,7 @@ int replay_run(const struct replay_options *o, struct replay_result *out, struct
     *out = (struct replay_result){0};
     struct finding f = {.o = o,
                         .result = out,
-                        .hot = hot_mem_new(1),
+                        .hot = o->hot_new(1),
                         .scratch = xmalloc(BATCH_MAX_POINTS * sizeof *f.scratch),
                         .taken = HOT_TAKEN_INIT,
                         .max_windows = o->max_windows ? o->max_windows : REPLAY_WINDOWS};

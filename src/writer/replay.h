@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "catalog/catalog.h"
+#include "hot/hot.h"
 #include "model/column.h"
 #include "stream/stream.h"
 #include "warm/warm.h"
@@ -32,6 +33,7 @@ struct replay_options {
     struct warm *warm;
     struct clock *clock;
     pthread_mutex_t *store_lock; /* writer_store_lock */
+    struct hot *(*hot_new)(unsigned partitions);
     /* Newest position of a lane that readers see. */
     uint64_t (*applied)(void *ctx, unsigned lane);
     /* What a reader is given, in the series' own step. ERR_CORRUPT: some of it is damaged; ERR_NOT_FOUND: the

@@ -279,6 +279,7 @@ static struct replay_options options(struct world *w)
                                    .warm = w->warm,
                                    .clock = clock_system(),
                                    .store_lock = writer_store_lock(w->writer),
+                                   .hot_new = hot_mem_new,
                                    .applied = on_applied,
                                    .read = on_read,
                                    .kept_since_ms = all_is_kept,

@@ -1,6 +1,7 @@
 /* How windows made from the stream are laid together with what warm has: order, holes, damage that stays. */
 #include "base/mem.h"
 #include "codec/codec.h"
+#include "hot/hot_mem.h"
 #include "model/batch.h"
 #include "stream/stream_impl.h"
 #include "stream/stream_mem.h"
@@ -147,6 +148,7 @@ static struct replay_result mend(struct world *w)
                                .warm = w->warm,
                                .clock = clock_system(),
                                .store_lock = &w->lock,
+                               .hot_new = hot_mem_new,
                                .applied = on_applied,
                                .kept_since_ms = on_kept_since,
                                .ctx = w};
