@@ -63,7 +63,8 @@ struct find {
     struct entries e;
 };
 
-typedef void (*find_format_fn)(const struct find *f, struct buf *b);
+/* -1: what was found does not fit the format. */
+typedef int (*find_format_fn)(const struct find *f, struct buf *b);
 
 /* "%41+b" is "A b". */
 static void put_unquoted(struct buf *b, const char *s)
@@ -95,7 +96,7 @@ static void put_tree_node(struct buf *b, const struct find *f, const char *name,
 }
 
 /* Names once each, branches first. */
-static void put_treejson(const struct find *f, struct buf *b)
+static int put_treejson(const struct find *f, struct buf *b)
 {
     bool first = true, any_branch = false;
     for (size_t i = 0; i < f->e.n; i++)
@@ -108,9 +109,10 @@ static void put_treejson(const struct find *f, struct buf *b)
             if (f->e.v[i].leaf == leaf && (!i || strcmp(f->e.v[i].name, f->e.v[i - 1].name)))
                 put_tree_node(b, f, f->e.v[i].name, leaf, &first);
     buf_putc(b, ']');
+    return 0;
 }
 
-static void put_completer(const struct find *f, struct buf *b)
+static int put_completer(const struct find *f, struct buf *b)
 {
     buf_puts(b, "{\"metrics\": [");
     for (size_t i = 0; i < f->e.n; i++) {
@@ -124,6 +126,7 @@ static void put_completer(const struct find *f, struct buf *b)
     if (f->e.n > 1 && f->wildcards)
         buf_puts(b, ", {\"name\": \"*\"}");
     buf_puts(b, "]}");
+    return 0;
 }
 
 static int compare_texts(const void *a, const void *b)
@@ -147,7 +150,7 @@ static const char *level_at(struct arena *a, const char *path, int64_t position)
     return arena_strndup(a, p, strcspn(p, "."));
 }
 
-static void put_nodelist(const struct find *f, struct buf *b)
+static int put_nodelist(const struct find *f, struct buf *b)
 {
     struct arena a = ARENA_INIT;
     const char **v = arena_alloc(&a, f->e.n * sizeof *v);
@@ -155,6 +158,7 @@ static void put_nodelist(const struct find *f, struct buf *b)
     for (size_t i = 0; i < f->e.n; i++)
         if ((v[n] = level_at(&a, f->e.v[i].path, f->position)))
             n++;
+    bool all = n == f->e.n;
     qsort(v, n, sizeof *v, compare_texts);
     buf_puts(b, "{\"nodes\": [");
     for (size_t i = 0; i < n; i++) {
@@ -165,9 +169,10 @@ static void put_nodelist(const struct find *f, struct buf *b)
     }
     buf_puts(b, "]}");
     arena_release(&a);
+    return all ? 0 : -1;
 }
 
-static void put_json(const struct find *f, struct buf *b)
+static int put_json(const struct find *f, struct buf *b)
 {
     if (f->e.n)
         qsort(f->e.v, f->e.n, sizeof *f->e.v, by_path);
@@ -178,6 +183,7 @@ static void put_json(const struct find *f, struct buf *b)
         buf_puts(b, f->e.v[i].leaf ? ", \"is_leaf\": true, \"intervals\": []}" : ", \"is_leaf\": false}");
     }
     buf_putc(b, ']');
+    return 0;
 }
 
 static const struct find_format {
@@ -312,7 +318,8 @@ static void find(const struct query_env *env, const struct api_request *r, struc
     f->e = to_entries(&nodes, f->leaves_only);
     if (f->e.n)
         qsort(f->e.v, f->e.n, sizeof *f->e.v, by_name);
-    format->put(f, &reply->body);
+    if (format->put(f, &reply->body) < 0)
+        api_fail(reply, 400, "argument 'position': not all paths have level %lld", (long long)f->position);
 }
 
 void api_find(const struct query_env *env, const struct api_request *r, struct api_reply *reply)

@@ -120,19 +120,18 @@ static bool apply_filter(const struct api_request *r, struct tally *t, struct ap
     return true;
 }
 
-/* Cuts to the limit argument; a negative one is none. */
-static bool apply_limit(const struct api_request *r, struct tally *t, int64_t def, struct api_reply *reply)
+/* Cuts to the limit argument. graphite-web lists all for a negative one, but completes nothing for it. */
+static bool apply_limit(const struct api_request *r, struct tally *t, bool completing,
+                        struct api_reply *reply)
 {
-    int64_t limit;
+    int64_t limit = completing ? COMPLETIONS : -1;
     const char *text = api_get(r, "limit");
-    if (text && !*text)
-        text = NULL;
-    if (text && !api_int(r, "limit", def, &limit)) {
+    if (text && (*text || completing) && !api_int(r, "limit", limit, &limit)) {
         api_fail(reply, 400, "argument 'limit': expected a whole number, not '%.40s'", text);
         return false;
     }
-    if (!text)
-        limit = def;
+    if (limit < 0 && completing && api_get(r, "expr"))
+        limit = 0;
     if (limit >= 0 && (size_t)limit < t->n)
         t->n = (size_t)limit;
     return true;
@@ -160,7 +159,7 @@ static void list_tags(const struct query_env *env, const struct api_request *r, 
     struct walk w = {.tally = {.arena = ARENA_INIT}};
     env->source->ops->each(env->source, true, visit, &w);
     tally_settle(&w.tally);
-    if (apply_filter(r, &w.tally, reply) && apply_limit(r, &w.tally, -1, reply)) {
+    if (apply_filter(r, &w.tally, reply) && apply_limit(r, &w.tally, false, reply)) {
         buf_putc(&reply->body, '[');
         for (size_t i = 0; i < w.tally.n; i++) {
             buf_puts(&reply->body, i ? ", {\"tag\": " : "{\"tag\": ");
@@ -181,7 +180,7 @@ static void show_tag(const struct query_env *env, const struct api_request *r, c
     tally_settle(&w.tally);
     if (!w.tally.n) {
         buf_puts(b, "null");
-    } else if (apply_filter(r, &w.tally, reply) && apply_limit(r, &w.tally, -1, reply)) {
+    } else if (apply_filter(r, &w.tally, reply) && apply_limit(r, &w.tally, false, reply)) {
         buf_puts(b, "{\"tag\": ");
         put_text(b, tag);
         buf_puts(b, ", \"values\": [");
@@ -220,6 +219,15 @@ static void find_series(const struct query_env *env, const struct api_request *r
     tally_release(&t);
 }
 
+static const char *not_empty(struct arena *a, const char *tag)
+{
+    size_t n = strlen(tag);
+    char *expr = arena_alloc(a, n + 3);
+    memcpy(expr, tag, n);
+    memcpy(expr + n, "!=", 3);
+    return expr;
+}
+
 /* Names or values among the series that meet the conditions. */
 static void complete(const struct query_env *env, const struct api_request *r, struct walk *w,
                      struct api_reply *reply)
@@ -241,16 +249,19 @@ static void complete(const struct query_env *env, const struct api_request *r, s
     w->skip = skip;
     w->nskip = w->tag ? 0 : n;
     int rc = OK;
-    if (!n)
+    if (!n) {
         env->source->ops->each(env->source, true, visit, w);
-    else
+    } else {
+        if (w->tag) /* the series must have it: one condition that an empty value does not meet */
+            exprs[n++] = not_empty(a, w->tag);
         rc = tagdb_find(env->source, exprs, n, a, visit, w, &err);
+    }
     if (rc < 0) {
         api_fail_err(reply, &err);
         return;
     }
     tally_settle(&w->tally);
-    if (apply_limit(r, &w->tally, COMPLETIONS, reply))
+    if (apply_limit(r, &w->tally, true, reply))
         put_texts(&reply->body, &w->tally);
 }
 

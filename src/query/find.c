@@ -117,9 +117,9 @@ int find_nodes(struct query_source *src, const char *pattern, struct found_nodes
     size_t n = 0;
     char *clean = arena_alloc(out->arena, strlen(pattern) + 1);
     for (const char *p = pattern; *p; p++)
-        if (*p != '\\')
+        if (*p != '\\' && !(*p == '.' && (!n || clean[n - 1] == '.')))
             clean[n++] = *p;
-    bool trailing_dot = n > 1 && clean[n - 1] == '.' && clean[n - 2] != '.';
+    bool trailing_dot = n > 1 && clean[n - 1] == '.';
     clean[trailing_dot ? n - 1 : n] = '\0';
     struct search s = {src, out, trailing_dot, 0, err};
     struct query_node root = {"", 0, 0, true};

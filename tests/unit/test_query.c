@@ -371,6 +371,12 @@ static void nodes_are_found(void **state)
     assert_string_equal(
         buf_str(&f->text),
         "[\"counter\", \"gaps\", \"s.a.cpu.user\", \"s.b.cpu.user\", \"s.c.cpu.user\", \"slow.x\"]");
+    ASK(f, "/metrics/expand", &r, {"query", ".s..a"}); /* empty levels do not count */
+    assert_string_equal(buf_str(&f->text), "{\"results\": [\"s.a\"]}");
+    ASK(f, "/metrics/find", &r, {"query", "s.*"}, {"format", "nodelist"}, {"position", "-1"});
+    assert_string_equal(buf_str(&f->text), "{\"nodes\": [\"a\", \"b\", \"c\"]}");
+    assert_int_equal(ASK(f, "/metrics/find", &r, {"query", "s.*"}, {"format", "nodelist"}, {"position", "9"}),
+                     400);
     assert_int_equal(ASK(f, "/metrics/find", &r, {"query", ""}), 400);
     assert_int_equal(ASK(f, "/metrics/find", &r, {"query", "a"}, {"format", "x"}), 400);
 }
@@ -389,6 +395,8 @@ static void tags_are_found(void **state)
     ASK(f, "/tags/autoComplete/tags", &r, {"expr", "host=a"}, {"tagPrefix", "d"});
     assert_string_equal(buf_str(&f->text), "[\"dc\"]");
     ASK(f, "/tags/autoComplete/values", &r, {"tag", "dc"}, {"valuePrefix", "p"});
+    assert_string_equal(buf_str(&f->text), "[\"paris\"]");
+    ASK(f, "/tags/autoComplete/values", &r, {"tag", "dc"}, {"expr", "host!=a"});
     assert_string_equal(buf_str(&f->text), "[\"paris\"]");
     assert_int_equal(ASK(f, "/tags/findSeries", &r, {"expr", "host"}), 400);
     ASK(f, "/functions/scale", &r, {"x", "y"});
