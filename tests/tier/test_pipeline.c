@@ -266,6 +266,23 @@ static void check_all(struct world *w)
     assert_int_equal(count_wrong_rollups(w), 0);
 }
 
+static int count_progress(void *ctx, uint64_t done, uint64_t total)
+{
+    assert_true(done <= total);
+    ++*(int *)ctx;
+    return 0;
+}
+
+/* Beside the running writer, while points come in: nothing is lost to it. */
+static void rebuild(struct world *w)
+{
+    struct err err = ERR_INIT;
+    int done = 0;
+    assert_int_equal(writer_rebuild(w->writer, 0, 0, INT64_MAX, count_progress, &done, &err), OK);
+    assert_int_equal(done, catalog_max_id(w->catalog));
+    assert_int_equal(writer_rebuild(w->writer, 4711, 0, INT64_MAX, NULL, NULL, &err), ERR_NOT_FOUND);
+}
+
 static void random_post(struct world *w, struct sample_batch *b, int now_slot)
 {
     int n = 1 + rand() % 200;
@@ -298,6 +315,8 @@ static void crashes_lose_and_double_nothing(void **state)
             if (rand() % 8 == 0)
                 usleep((unsigned)rand() % 20000); /* let windows be flushed and checkpoints be made */
         }
+        if (rand() % 3 == 0)
+            rebuild(w);
         if (rand() % 2)
             check_all(w);
         world_crash(w);
