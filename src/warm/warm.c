@@ -23,6 +23,7 @@ void warm_init(struct warm *w, const struct warm_ops *ops, struct metrics *m)
 {
     memset(w, 0, sizeof *w);
     w->ops = ops;
+    pthread_mutex_init(&w->change, NULL);
     if (!m)
         return;
     struct warm_metrics *x = &w->metrics;
@@ -46,6 +47,7 @@ void warm_clear(struct warm *w)
 {
     if (w->metrics.registry)
         stored_bytes_gauge(w->metrics.registry, NULL, NULL);
+    pthread_mutex_destroy(&w->change);
 }
 
 static void count(_Atomic uint64_t *own, struct counter *shared, uint64_t n)
@@ -108,7 +110,9 @@ int warm_put(struct warm *w, const struct part *parts, size_t n, const struct pa
     if (rc < 0 || n + nremove == 0)
         return rc;
     int64_t start = clock_mono_us(clock_system());
+    pthread_mutex_lock(&w->change);
     rc = w->ops->put(w, parts, n, remove, nremove, err);
+    pthread_mutex_unlock(&w->change);
     if (rc < 0)
         return rc;
     observe(w->metrics.put_seconds, start);
@@ -162,6 +166,37 @@ int warm_check(struct warm *w, uint32_t series, uint32_t step_ms, int64_t from_w
 {
     struct checking c = {fn, damaged, ctx};
     return warm_read(w, series, step_ms, from_window_ms, until_window_ms, check_part, &c, err);
+}
+
+int warm_scan(struct warm *w, uint32_t step_ms, int64_t from_window_ms, int64_t until_window_ms,
+              warm_part_fn fn, void *ctx, struct err *err)
+{
+    int rc = check_step(step_ms, err);
+    if (rc < 0)
+        return rc;
+    int64_t span = window_span_ms(step_ms);
+    int64_t from = first_window_from(from_window_ms, span), until = first_window_from(until_window_ms, span);
+    return from < until ? w->ops->scan(w, step_ms, from, until, fn, ctx, err) : OK;
+}
+
+int warm_remove_if(struct warm *w, const struct part *parts, size_t n, size_t *removed, struct err *err)
+{
+    *removed = 0;
+    for (size_t i = 0; i < n; i++) {
+        int rc = check_key(&parts[i].key, err);
+        if (rc < 0)
+            return rc;
+    }
+    int rc = check_alive(w, err);
+    if (rc < 0 || n == 0)
+        return rc;
+    pthread_mutex_lock(&w->change);
+    rc = w->ops->remove_if(w, parts, n, removed, err);
+    pthread_mutex_unlock(&w->change);
+    if (rc < 0)
+        *removed = 0;
+    count(&w->removes, NULL, *removed);
+    return rc;
 }
 
 int warm_expire(struct warm *w, uint32_t step_ms, int64_t before_ms, struct err *err)
@@ -238,4 +273,11 @@ bool warm_replaces(const struct part_key *key, const uint8_t *a, size_t na, cons
     if (part_decode(key, b, nb, &new, NULL) < 0)
         return false;
     return part_decode(key, a, na, &old, NULL) < 0 || new.lo <= old.lo;
+}
+
+bool warm_is(const struct part *p, const uint8_t *bytes, size_t n)
+{
+    struct part stored;
+    return part_decode(&p->key, bytes, n, &stored, NULL) == OK && stored.lo == p->lo &&
+           stored.size == p->size && !memcmp(stored.data, p->data, p->size);
 }

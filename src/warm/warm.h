@@ -17,7 +17,7 @@ struct warm;
 typedef int (*warm_part_fn)(void *ctx, const struct part *p);
 
 struct warm_stats {
-    uint64_t puts, removes, reads, read_parts, corrupt_parts;
+    uint64_t puts, removes, reads, read_parts, corrupt_parts; /* removes: by warm_remove_if, too */
     uint64_t stored_bytes;
 };
 
@@ -45,6 +45,18 @@ int warm_check(struct warm *w, uint32_t series, uint32_t step_ms, int64_t from_w
 /* Drops all windows of a step that end at or before `before_ms`. May leave some longer, never takes younger
  * ones. */
 int warm_expire(struct warm *w, uint32_t step_ms, int64_t before_ms, struct err *err) must_check;
+
+/* Every part of a step whose window start is in [from_window_ms, until_window_ms), for whoever moves or
+ * rebuilds: group of windows by group (warm_key.h), within a group by (series, window, hi). Damage as in
+ * warm_read. fn is called without any lock and may call everything else here; what is put or removed
+ * meanwhile is seen or not. Memory is bounded, except in warm_mem (one group). Any thread. */
+int warm_scan(struct warm *w, uint32_t step_ms, int64_t from_window_ms, int64_t until_window_ms,
+              warm_part_fn fn, void *ctx, struct err *err) must_check;
+
+/* Removes each of these parts if what is stored under its key is still exactly it (lo and bytes), without
+ * a put between the look and the removal. *removed counts them. ERR_BUSY: nothing was removed. */
+int warm_remove_if(struct warm *w, const struct part *parts, size_t n, size_t *removed,
+                   struct err *err) must_check;
 
 /* Everything put before is durable when it returns OK. A failure is sticky: ERR_FAILED from then on. */
 int warm_sync(struct warm *w, struct err *err) must_check;

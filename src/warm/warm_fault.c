@@ -72,6 +72,25 @@ static int fault_read(struct warm *w, uint32_t series, uint32_t step_ms, int64_t
     return rc > 0 ? rc : outcome(&r, rc, err);
 }
 
+static int fault_scan(struct warm *w, uint32_t step_ms, int64_t from_window_ms, int64_t until_window_ms,
+                      warm_part_fn fn, void *ctx, struct err *err)
+{
+    struct warm_fault *f = fault_of(w);
+    struct warm_fault_rule r = next_call(f, WARM_FAULT_SCAN);
+    int rc = OK;
+    if (!skip(&r))
+        rc = warm_scan(f->inner, step_ms, from_window_ms, until_window_ms, fn, ctx, err);
+    return rc > 0 ? rc : outcome(&r, rc, err);
+}
+
+static int fault_remove_if(struct warm *w, const struct part *parts, size_t n, size_t *removed,
+                           struct err *err)
+{
+    struct warm_fault *f = fault_of(w);
+    struct warm_fault_rule r = next_call(f, WARM_FAULT_REMOVE);
+    return outcome(&r, skip(&r) ? OK : warm_remove_if(f->inner, parts, n, removed, err), err);
+}
+
 static int fault_expire(struct warm *w, uint32_t step_ms, int64_t before_ms, struct err *err)
 {
     struct warm_fault *f = fault_of(w);
@@ -97,7 +116,8 @@ static void fault_free(struct warm *w)
 }
 
 static const struct warm_ops fault_ops = {
-    "fault", fault_put, fault_read, fault_expire, fault_sync, fault_get_stats, fault_free,
+    "fault",      fault_put,  fault_read,      fault_scan, fault_remove_if,
+    fault_expire, fault_sync, fault_get_stats, fault_free,
 };
 
 static struct warm_fault *fault_of(struct warm *w)

@@ -6,7 +6,15 @@
 
 #include <stdbool.h>
 
-enum warm_fault_op { WARM_FAULT_PUT, WARM_FAULT_READ, WARM_FAULT_EXPIRE, WARM_FAULT_SYNC, WARM_FAULT_OPS };
+enum warm_fault_op {
+    WARM_FAULT_PUT,
+    WARM_FAULT_READ,
+    WARM_FAULT_SCAN,
+    WARM_FAULT_REMOVE,
+    WARM_FAULT_EXPIRE,
+    WARM_FAULT_SYNC,
+    WARM_FAULT_OPS
+};
 
 /* What happens to calls first..first+count-1 (1 is the next call of that operation). */
 struct warm_fault_rule {

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "model/window.h"
 #include "warm/warm_impl.h"
+#include "warm/warm_key.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -170,6 +171,81 @@ static int mem_read(struct warm *w, uint32_t series, uint32_t step_ms, int64_t f
     return rc == 0 && damage.code ? err_set(err, damage.code, "%s", damage.text) : rc;
 }
 
+struct scanned {
+    struct entries *found;
+    int64_t from_ms, until_ms;
+};
+
+/* Copies what one step has from the oldest group with anything in [from_ms, until_ms); moves from_ms behind
+ * that group. The live entries are by series first, the copies are of one group: so they come in order. */
+static void copy_group(struct warm_mem *m, uint32_t step_ms, struct scanned *s)
+{
+    int64_t group = warm_group_ms(step_ms), first = INT64_MAX;
+    size_t begin = lower_bound(&m->live, &(struct part_key){.step_ms = step_ms}), end = begin;
+    for (; end < m->live.n && m->live.v[end].key.step_ms == step_ms; end++) {
+        int64_t window = m->live.v[end].key.window_ms;
+        if (window >= s->from_ms && window < s->until_ms && window < first)
+            first = window;
+    }
+    if (first == INT64_MAX) {
+        s->from_ms = s->until_ms;
+        return;
+    }
+    int64_t stop = floor_to(first, group) + group;
+    for (size_t i = begin; i < end; i++) {
+        int64_t window = m->live.v[i].key.window_ms;
+        if (window < first || window >= stop || window >= s->until_ms)
+            continue;
+        struct entry x = {m->live.v[i].key, BUF_INIT};
+        buf_append(&x.value, m->live.v[i].value.data, m->live.v[i].value.len);
+        insert(s->found, s->found->n, x);
+    }
+    s->from_ms = stop;
+}
+
+static int mem_scan(struct warm *w, uint32_t step_ms, int64_t from_window_ms, int64_t until_window_ms,
+                    warm_part_fn fn, void *ctx, struct err *err)
+{
+    struct warm_mem *m = mem_of(w);
+    struct entries found = {NULL, 0, 0};
+    struct scanned s = {&found, from_window_ms, until_window_ms};
+    struct err damage = ERR_INIT;
+    int rc = 0;
+    while (rc == 0 && s.from_ms < s.until_ms) {
+        pthread_mutex_lock(&m->mtx);
+        copy_group(m, step_ms, &s);
+        pthread_mutex_unlock(&m->mtx);
+        for (size_t i = 0; i < found.n && rc == 0; i++)
+            rc = warm_deliver(w, &found.v[i].key, found.v[i].value.data, found.v[i].value.len, fn, ctx,
+                              &damage);
+        clear(&found);
+    }
+    free(found.v);
+    return rc == 0 && damage.code ? err_set(err, damage.code, "%s", damage.text) : rc;
+}
+
+static bool holds(const struct warm_mem *m, const struct part *p)
+{
+    size_t at = lower_bound(&m->live, &p->key);
+    if (at == m->live.n || key_cmp(&m->live.v[at].key, &p->key) != 0)
+        return false;
+    return warm_is(p, m->live.v[at].value.data, m->live.v[at].value.len);
+}
+
+static int mem_remove_if(struct warm *w, const struct part *parts, size_t n, size_t *removed, struct err *err)
+{
+    (void)err;
+    struct warm_mem *m = mem_of(w);
+    pthread_mutex_lock(&m->mtx);
+    for (size_t i = 0; i < n; i++)
+        if (holds(m, &parts[i])) {
+            set(m, &parts[i].key, (struct buf)BUF_INIT);
+            ++*removed;
+        }
+    pthread_mutex_unlock(&m->mtx);
+    return OK;
+}
+
 static int mem_expire(struct warm *w, uint32_t step_ms, int64_t before_ms, struct err *err)
 {
     (void)err;
@@ -219,7 +295,7 @@ static void mem_free(struct warm *w)
 }
 
 static const struct warm_ops mem_ops = {
-    "mem", mem_put, mem_read, mem_expire, mem_sync, mem_get_stats, mem_free,
+    "mem", mem_put, mem_read, mem_scan, mem_remove_if, mem_expire, mem_sync, mem_get_stats, mem_free,
 };
 
 static struct warm_mem *mem_of(struct warm *w)

@@ -276,6 +276,106 @@ static int rocks_read(struct warm *w, uint32_t series, uint32_t step_ms, int64_t
     return rc == 0 && k.damage.code ? err_set(err, k.damage.code, "%s", k.damage.text) : rc;
 }
 
+/* --- scan and conditional removal, for the mover --- */
+
+static void group_bounds(struct bounds *b, rocksdb_readoptions_t *o, uint32_t step_ms, int64_t from_ms,
+                         int64_t until_ms)
+{
+    struct part_key first = {0, step_ms, floor_to(from_ms, warm_group_ms(step_ms)), 0};
+    struct part_key last = {UINT32_MAX, step_ms, until_ms - window_span_ms(step_ms), UINT64_MAX};
+    warm_key_put(b->lower, &first);
+    warm_key_put(b->upper, &last);
+    b->upper[WARM_KEY_BYTES] = 0;
+    rocksdb_readoptions_set_iterate_lower_bound(o, (const char *)b->lower, sizeof b->lower);
+    rocksdb_readoptions_set_iterate_upper_bound(o, (const char *)b->upper, sizeof b->upper);
+    rocksdb_readoptions_set_fill_cache(o, 0);
+    rocksdb_readoptions_set_total_order_seek(o, 1);
+}
+
+/* From the iterator's place to the end of the range, or to a fault. */
+static int scan_on(struct walk *k, struct err *err)
+{
+    for (; rocksdb_iter_valid(k->it); rocksdb_iter_next(k->it)) {
+        size_t nkey, nvalue;
+        const uint8_t *bytes = (const uint8_t *)rocksdb_iter_key(k->it, &nkey);
+        struct part_key key;
+        if (warm_key_get(bytes, nkey, &key) < 0) {
+            warm_damaged(&k->r->base, &k->damage, "a key that is none of ours");
+            continue;
+        }
+        int64_t group = floor_to(key.window_ms, warm_group_ms(k->step_ms));
+        k->from_ms = group > k->from_ms ? group : k->from_ms; /* groups come in order */
+        if (key.window_ms >= k->from_ms && key.window_ms < k->until_ms) {
+            const uint8_t *value = (const uint8_t *)rocksdb_iter_value(k->it, &nvalue);
+            int rc = warm_deliver(&k->r->base, &key, value, nvalue, k->fn, k->ctx, &k->damage);
+            if (rc != 0)
+                return rc;
+        }
+    }
+    return walk_ended(k, err);
+}
+
+static int rocks_scan(struct warm *w, uint32_t step_ms, int64_t from_window_ms, int64_t until_window_ms,
+                      warm_part_fn fn, void *ctx, struct err *err)
+{
+    int64_t limit = warm_window_limit_ms(step_ms);
+    struct walk k = {rocks_of(w), NULL, 0, step_ms, from_window_ms, until_window_ms, fn, ctx, ERR_INIT};
+    if (k.until_ms > limit)
+        k.until_ms = limit;
+    if (k.from_ms >= k.until_ms)
+        return OK;
+    struct bounds bounds;
+    rocksdb_readoptions_t *o = rocksdb_readoptions_create();
+    group_bounds(&bounds, o, step_ms, k.from_ms, k.until_ms);
+    k.it = rocksdb_create_iterator(k.r->db, o);
+    rocksdb_iter_seek_to_first(k.it);
+    int rc = scan_on(&k, err);
+    while (rc == 0 && k.from_ms < k.until_ms) { /* after damage: the next group */
+        seek(&k);
+        rc = scan_on(&k, err);
+    }
+    rocksdb_iter_destroy(k.it);
+    rocksdb_readoptions_destroy(o);
+    return rc == 0 && k.damage.code ? err_set(err, k.damage.code, "%s", k.damage.text) : rc;
+}
+
+/* Adds the removal of a part that is still as given. */
+static int remove_one(struct warm_rocksdb *r, rocksdb_readoptions_t *o, rocksdb_writebatch_t *b,
+                      const struct part *p, size_t *removed, struct err *err)
+{
+    if (p->key.window_ms >= warm_window_limit_ms(p->key.step_ms))
+        return OK;
+    uint8_t key[WARM_KEY_BYTES];
+    warm_key_put(key, &p->key);
+    size_t n = 0;
+    char *msg = NULL, *value = rocksdb_get(r->db, o, (const char *)key, sizeof key, &n, &msg);
+    if (msg)
+        return rocks_err(err, r->dir, "get", msg);
+    if (value && warm_is(p, (const uint8_t *)value, n)) {
+        rocksdb_writebatch_delete(b, (const char *)key, sizeof key);
+        ++*removed;
+    }
+    rocksdb_free(value);
+    return OK;
+}
+
+static int rocks_remove_if(struct warm *w, const struct part *parts, size_t n, size_t *removed,
+                           struct err *err)
+{
+    struct warm_rocksdb *r = rocks_of(w);
+    rocksdb_writebatch_t *b = rocksdb_writebatch_create();
+    rocksdb_readoptions_t *o = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_fill_cache(o, 0);
+    int rc = OK;
+    for (size_t i = 0; i < n && rc == OK; i++)
+        rc = remove_one(r, o, b, &parts[i], removed, err);
+    if (rc == OK && *removed)
+        rc = write_batch(r, b, "remove", err);
+    rocksdb_readoptions_destroy(o);
+    rocksdb_writebatch_destroy(b);
+    return rc;
+}
+
 /* --- expire --- */
 
 /* False only if the range certainly holds no key. */
@@ -358,7 +458,8 @@ static void rocks_free(struct warm *w)
 }
 
 static const struct warm_ops rocks_ops = {
-    "rocksdb", rocks_put, rocks_read, rocks_expire, rocks_sync, rocks_get_stats, rocks_free,
+    "rocksdb",    rocks_put,  rocks_read,      rocks_scan, rocks_remove_if,
+    rocks_expire, rocks_sync, rocks_get_stats, rocks_free,
 };
 
 static struct warm_rocksdb *rocks_of(struct warm *w)
