@@ -3,6 +3,8 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/metrics.h"
+#include "cold/cold_files.h"
+#include "cold/warm_tiered.h"
 #include "warm/warm.h"
 #include "warm/warm_fault.h"
 #include "warm/warm_key.h"
@@ -40,6 +42,8 @@ struct env {
     char dir[64], db[80];
     struct metrics *metrics;
     struct warm *warm;
+    struct warm *below; /* tiered: what it is made of */
+    struct cold *cold;
 };
 
 struct backend {
@@ -120,10 +124,33 @@ static void fault_damage(struct env *e, const struct part_key *key)
     assert_int_equal(warm_mem_damage(warm_fault_inner(e->warm), key), 0);
 }
 
+/* Nothing is in cold here: that is test_cold.c's and test_mover.c's. */
+static struct warm *tiered_open(struct env *e)
+{
+    struct cold_files_options o = {.dir = e->db, .fs = fs_posix(), .create = true};
+    struct err err = ERR_INIT;
+    if (cold_files_open(&o, &e->cold, &err) < 0)
+        fail_msg("open: %s", err.text);
+    e->below = warm_mem_new(e->metrics);
+    return warm_tiered_new(e->below, e->cold);
+}
+
+static struct warm *tiered_reopen(struct env *e)
+{
+    warm_mem_cut(e->below);
+    return e->warm;
+}
+
+static void tiered_damage(struct env *e, const struct part_key *key)
+{
+    assert_int_equal(warm_mem_damage(e->below, key), 0);
+}
+
 static const struct backend backends[] = {
     {"mem", mem_open, mem_reopen, mem_damage},
     {"rocksdb", rocks_open, rocks_reopen, rocks_damage},
     {"fault", fault_open, fault_reopen, fault_damage},
+    {"tiered", tiered_open, tiered_reopen, tiered_damage},
 };
 
 static void remove_dir(const char *dir)
@@ -167,6 +194,8 @@ static int teardown(void **state)
 {
     struct env *e = *state;
     warm_free(e->warm);
+    warm_free(e->below);
+    cold_free(e->cold);
     metrics_free(e->metrics);
     remove_dir(e->dir);
     free(e);
@@ -498,6 +527,103 @@ static void numbers_are_counted(void **state)
         if (!strstr(buf_str(&out), want[i]))
             fail_msg("no \"%s\" in the metrics", want[i]);
     buf_release(&out);
+}
+
+/* "group/series/window:lo..hi ..." of a scan of one-minute data. */
+static void check_scan(struct env *e, int64_t from_ms, int64_t until_ms, const char *want)
+{
+    struct list l = {0};
+    struct buf got = BUF_INIT;
+    struct err err = ERR_INIT;
+    assert_int_equal(warm_scan(e->warm, MINUTE, from_ms, until_ms, collect, &l, &err), OK);
+    for (size_t i = 0; i < l.n; i++)
+        buf_printf(&got, "%s%lld/%u/%lld:%llu..%llu", i ? " " : "", (long long)(l.v[i].key.window_ms / GROUP),
+                   l.v[i].key.series, (long long)(l.v[i].key.window_ms / SPAN), (unsigned long long)l.v[i].lo,
+                   (unsigned long long)l.v[i].key.hi);
+    assert_string_equal(buf_str(&got), want);
+    buf_release(&got);
+    free(l.v);
+}
+
+static void a_scan_goes_group_by_group(void **state)
+{
+    struct env *e = *state;
+    struct err err = ERR_INIT;
+    struct seen other = seen_make(1, 1000, 0, 1, 2), later = seen_make(1, 300000, 0, 1, 2);
+    assert_int_equal(put_some(e, &other, 1, NULL, 0, &err), OK);
+    assert_int_equal(put_some(e, &later, 1, NULL, 0, &err), OK);
+    check_scan(e, 0, INT64_MAX, "");
+    put(e, 2, 1, 1, 4);
+    put(e, 2, 1, 5, 300);
+    put(e, 1, 3, 1, 2);
+    put(e, 1, 40, 1, 2);
+    put(e, 300, 0, 1, 2);
+    put(e, 2, 33, 1, 2);
+    put(e, 1, 500, 1, 2);
+    for (int again = 0; again < 2; again++) {
+        check_scan(e, INT64_MIN, INT64_MAX,
+                   "0/1/3:1..2 0/2/1:1..4 0/2/1:5..300 0/300/0:1..2 1/1/40:1..2 1/2/33:1..2 15/1/500:1..2");
+        check_scan(e, SPAN, 40 * SPAN, "0/1/3:1..2 0/2/1:1..4 0/2/1:5..300 1/2/33:1..2");
+        check_scan(e, 4 * SPAN, 33 * SPAN, "");
+        check_scan(e, 2 * GROUP, INT64_MAX, "15/1/500:1..2");
+        check_scan(e, 5, 5, "");
+        reopen(e);
+    }
+    struct list l = {.stop_at = 3};
+    assert_int_equal(warm_scan(e->warm, MINUTE, 0, INT64_MAX, collect, &l, &err), 77);
+    assert_int_equal(l.n, 3);
+    free(l.v);
+    assert_int_equal(warm_scan(e->warm, 1, 0, INT64_MAX, collect, NULL, &err), ERR_INVALID);
+    e->backend->damage(e, &(struct part_key){2, MINUTE, SPAN, 4});
+    l = (struct list){0};
+    assert_int_equal(warm_scan(e->warm, MINUTE, 0, INT64_MAX, collect, &l, &err), ERR_CORRUPT);
+    assert_int_equal(l.n, 6);
+    free(l.v);
+}
+
+static int remove_while_scanning(void *ctx, const struct part *p)
+{
+    struct env *e = ctx;
+    size_t removed;
+    assert_int_equal(warm_remove_if(e->warm, p, 1, &removed, NULL), OK);
+    assert_int_equal(removed, 1);
+    return 0;
+}
+
+static void only_what_is_unchanged_is_removed(void **state)
+{
+    struct env *e = *state;
+    struct err err = ERR_INIT;
+    size_t removed = 99;
+    put(e, 1, 1, 3, 9);
+    put(e, 1, 2, 3, 9);
+    put(e, 1, 3, 3, 9);
+    struct seen s[4] = {seen_make(1, MINUTE, 1, 3, 9), seen_make(1, MINUTE, 2, 3, 9),
+                        seen_make(1, MINUTE, 3, 3, 9), seen_make(1, MINUTE, 4, 3, 9)};
+    struct part parts[4];
+    for (int i = 0; i < 4; i++)
+        parts[i] = part_of(&s[i]);
+    put(e, 1, 2, 2, 9); /* the same key, a longer run */
+    parts[2].data += 1; /* other bytes */
+    parts[2].size -= 1;
+    assert_int_equal(warm_remove_if(e->warm, parts, 4, &removed, &err), OK);
+    assert_int_equal(removed, 1);
+    check_read(e, 1, 0, INT64_MAX, "2:2..9 3:3..9");
+    parts[1].lo = 2; /* the right run, the old bytes */
+    assert_int_equal(warm_remove_if(e->warm, parts + 1, 1, &removed, &err), OK);
+    assert_int_equal(removed, 0);
+    reopen(e);
+    check_read(e, 1, 0, INT64_MAX, "2:2..9 3:3..9");
+    parts[0].key.window_ms++;
+    assert_int_equal(warm_remove_if(e->warm, parts, 4, &removed, &err), ERR_INVALID);
+    assert_int_equal(warm_remove_if(e->warm, NULL, 0, &removed, &err), OK);
+    assert_int_equal(removed, 0);
+    assert_int_equal(warm_scan(e->warm, MINUTE, 0, INT64_MAX, remove_while_scanning, e, &err), OK);
+    check_read(e, 1, 0, INT64_MAX, "");
+    /* A removal forgets the run: a shorter one may come. */
+    put(e, 1, 2, 5, 9);
+    reopen(e);
+    check_read(e, 1, 0, INT64_MAX, "2:5..9");
 }
 
 /* --- random operations against a plain model --- */
@@ -1123,6 +1249,8 @@ static const struct CMUnitTest conformance[] = {
     CONFORMANCE(expiry_takes_old_windows_only),
     CONFORMANCE(damage_is_skipped_and_told),
     CONFORMANCE(numbers_are_counted),
+    CONFORMANCE(a_scan_goes_group_by_group),
+    CONFORMANCE(only_what_is_unchanged_is_removed),
     CONFORMANCE(a_read_sees_all_of_a_put_or_nothing),
     CONFORMANCE(random_operations_match_the_model),
 };

@@ -1,0 +1,109 @@
+/* The cold tier: parts of old windows in immutable packs, each holding many series of one step and one span
+ * of time. A manifest names the packs that count and is switched atomically; see doc/cold.md.
+ *
+ * Reads run at any time, beside additions, merges and expiry. Those that change the manifest may be called
+ * from any thread, too, but only one cold_compact at a time. */
+#ifndef CARAT_COLD_COLD_H
+#define CARAT_COLD_COLD_H
+
+#include "base/err.h"
+#include "base/metrics.h"
+#include "model/part.h"
+#include "warm/warm.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct cold;
+
+struct cold_options {
+    struct metrics *metrics; /* may be NULL; must outlive the tier */
+    uint64_t pack_bytes;     /* a pack is closed when it is this large; 0: 64 MiB */
+    size_t cache_bytes;      /* footers kept in memory; 0: 32 MiB */
+    bool read_only;          /* nothing is removed or written: safe beside a running server */
+};
+
+struct cold_stats {
+    uint64_t generation; /* of the manifest */
+    uint64_t packs, bytes, parts, points;
+    uint64_t added_parts, added_bytes, reads, read_parts, corrupt_parts;
+    uint64_t compactions, compacted_bytes, expired_packs, orphans_removed;
+    uint64_t cached_footers, cached_bytes;
+};
+void cold_get_stats(struct cold *c, struct cold_stats *out);
+void cold_free(struct cold *c);
+
+/* --- adding ---
+ * Parts go into new packs, which count when cold_add_commit has returned OK and not before. */
+struct cold_add;
+int cold_add_begin(struct cold *c, uint32_t step_ms, struct cold_add **out, struct err *err) must_check;
+/* By ascending (series, window, hi); of equal keys the newer last. Parts of one window become one by the rule
+ * of model/part.h, unless another pack may hold more of it; blocks that are none of the codec's (roll-ups)
+ * stay as they are. Copies what it needs. After a failure only cold_add_abort. */
+int cold_add_part(struct cold_add *a, const struct part *p, struct err *err) must_check;
+/* Stores the packs, reads all of them back, compares, then switches the manifest. Frees `a` in any case.
+ * After a failure nothing of it is there, but for ERR_FAILED: the switch itself failed half way, either state
+ * may be found at the next start, and nothing is changed any more until then. */
+int cold_add_commit(struct cold_add *a, struct err *err) must_check;
+void cold_add_abort(struct cold_add *a);
+
+/* --- reading --- */
+
+/* As warm_read: every part of the series whose window start is in [from_window_ms, until_window_ms), in
+ * (window, hi) order, of equal keys the newest last. What is damaged or cannot be reached is skipped, counted
+ * and told (the first status) after everything else was delivered. */
+int cold_read(struct cold *c, uint32_t series, uint32_t step_ms, int64_t from_window_ms,
+              int64_t until_window_ms, warm_part_fn fn, void *ctx, struct err *err) must_check;
+
+/* --- keeping house --- */
+
+/* Drops the packs of a step that hold nothing after before_ms. */
+int cold_expire(struct cold *c, uint32_t step_ms, int64_t before_ms, struct err *err) must_check;
+
+/* Merges small packs of a step that lie in one span of COLD_SPAN_GROUPS groups into larger ones: one span a
+ * call, the oldest that has at least `least` of them (2 or more). *merged: how many went; 0 when there is no
+ * work left. `wait` (may be NULL) is called with each run of bytes that was written, and may sleep; non-zero
+ * gives up with ERR_CLOSED. */
+#define COLD_SPAN_GROUPS 8
+typedef int (*cold_wait_fn)(void *ctx, uint64_t bytes);
+int cold_compact(struct cold *c, uint32_t step_ms, size_t least, cold_wait_fn wait, void *ctx, size_t *merged,
+                 struct err *err) must_check;
+
+/* --- looking inside --- */
+
+struct pack_info {
+    uint64_t id;
+    uint64_t order; /* of two packs with parts of one key the one with the larger order is newer */
+    uint32_t step_ms;
+    uint32_t min_series, max_series;
+    int64_t from_ms, until_ms; /* from the first window's start to the last one's end */
+    uint64_t bytes, parts;
+    uint64_t points;      /* in the blocks of the codec */
+    uint64_t block_bytes; /* of those and the others, without keys */
+};
+/* Of the packs as they are now, by (step, from, id); non-zero stops and is returned. */
+typedef int (*cold_pack_fn)(void *ctx, const struct pack_info *p);
+int cold_list(struct cold *c, cold_pack_fn fn, void *ctx);
+
+/* Every part of one pack, by (series, window, hi). ERR_NOT_FOUND: no such pack. Else as cold_read. */
+int cold_read_pack(struct cold *c, uint64_t id, warm_part_fn fn, void *ctx, struct err *err) must_check;
+
+/* Something that is wrong; `series` and `window_ms` tell where it begins, if `in_page`. */
+struct cold_damage {
+    uint64_t pack;
+    bool in_page;
+    uint32_t series;
+    int64_t window_ms;
+    struct err why;
+};
+struct cold_verify_ctx {
+    void *ctx;
+    void (*pack)(void *ctx, const struct pack_info *p); /* before each pack; may be NULL */
+    void (*damage)(void *ctx, const struct cold_damage *d);
+};
+/* Reads everything and checks every checksum, and decodes every block of the codec. OK, or ERR_CORRUPT after
+ * all of it was told. */
+int cold_verify(struct cold *c, const struct cold_verify_ctx *v, struct err *err) must_check;
+
+#endif
