@@ -99,8 +99,8 @@ struct cold_damage {
 };
 struct cold_verify_ctx {
     void *ctx;
-    void (*pack)(void *ctx, const struct pack_info *p); /* before each pack; may be NULL */
-    void (*damage)(void *ctx, const struct cold_damage *d);
+    void (*pack)(void *ctx, const struct pack_info *p);     /* before each pack; may be NULL */
+    void (*damage)(void *ctx, const struct cold_damage *d); /* may be NULL */
 };
 /* Reads everything and checks every checksum, and decodes every block of the codec. OK, or ERR_CORRUPT after
  * all of it was told. */

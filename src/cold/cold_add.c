@@ -319,7 +319,9 @@ static int verify(struct cold_build *b, size_t i, struct err *err)
         pack_release(&pack);
     }
     ops->close(o);
-    return rc < 0 ? err_prefix(err, "new pack %016" PRIx64 " read back", b->packs[i].id) : OK;
+    if (rc < 0 && err)
+        err_prefix(err, "new pack %016" PRIx64 " read back", b->packs[i].id);
+    return rc;
 }
 
 int cold_build_finish(struct cold_build *b, uint64_t order, const struct pack_info **packs, size_t *n,

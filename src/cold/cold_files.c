@@ -281,5 +281,7 @@ int cold_files_open(const struct cold_files_options *o, struct cold **out, struc
     s->fs = o->fs;
     s->dir = xstrdup(o->dir);
     rc = cold_open(&s->base, &o->cold, out, err);
-    return rc < 0 ? err_prefix(err, "%s", o->dir) : rc;
+    if (rc < 0 && err)
+        err_prefix(err, "%s", o->dir);
+    return rc;
 }

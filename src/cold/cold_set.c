@@ -292,7 +292,9 @@ static int open_pack(struct cold *c, const struct pack_info *info, struct pack *
     }
     if (rc < 0) {
         free(p);
-        return err_prefix(err, "pack %016" PRIx64, info->id);
+        if (err)
+            err_prefix(err, "pack %016" PRIx64, info->id);
+        return rc;
     }
     *out = p;
     return OK;

@@ -14,7 +14,8 @@ static void tell(struct verifying *w, const struct err *why)
 {
     w->damage.why = *why;
     w->found++;
-    w->v->damage(w->v->ctx, &w->damage);
+    if (w->v->damage)
+        w->v->damage(w->v->ctx, &w->damage);
 }
 
 static void tell_page(void *ctx, uint32_t series, int64_t window_ms, const struct err *why)
