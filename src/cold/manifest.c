@@ -11,7 +11,7 @@
 #define MAGIC       "CARATMAN"
 #define VERSION     1
 #define HEAD_BYTES  32
-#define ENTRY_BYTES 84
+#define ENTRY_BYTES 80
 #define CRC_BYTES   4
 
 static void put_entry(uint8_t *q, const struct pack_info *p)
@@ -28,7 +28,6 @@ static void put_entry(uint8_t *q, const struct pack_info *p)
     put_u64le(q + 56, p->parts);
     put_u64le(q + 64, p->points);
     put_u64le(q + 72, p->block_bytes);
-    put_u32le(q + 80, 0);
 }
 
 static void get_entry(const uint8_t *q, struct pack_info *p)
