@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -397,13 +398,35 @@ static void reads_beside_the_mover_are_right(void **state)
             assert_int_equal(warm_put(e->tiered, &p, 1, NULL, 0, NULL), OK);
         }
         do {
+            usleep(500);
             mover_get_stats(e->mover, &now);
-            clock_mono_us(clock_system());
         } while (atomic_load(&r.rounds) < rounds + 2 || now.rounds < before.rounds + 2);
     }
     atomic_store(&r.stop, true);
     pthread_join(thread, NULL);
     mover_stop(e->mover);
+    check_all(e);
+}
+
+/* Parts arrive at any moment of a move: between the copy and the removal, too. */
+static void late_parts_arrive_during_moves(void **state)
+{
+    struct env *e = *state;
+    struct mover_stats s;
+    atomic_store(&e->clock.now_ms, window_ms(0, 1000));
+    assert_int_equal(mover_start(e->mover, NULL), OK);
+    for (int i = 0; i < 400; i++) {
+        for (int k = 0; k < 4; k++)
+            put_random(e);
+        if (i % 8 == 0)
+            check_all(e);
+    }
+    do {
+        usleep(500);
+        mover_get_stats(e->mover, &s);
+    } while (s.rounds < 4);
+    mover_stop(e->mover);
+    assert_int_equal(s.errors, 0);
     check_all(e);
 }
 
@@ -417,6 +440,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_warm_that_gave_up_is_left_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(damage_in_warm_holds_nothing_up, setup, teardown),
         cmocka_unit_test_setup_teardown(reads_beside_the_mover_are_right, setup, teardown),
+        cmocka_unit_test_setup_teardown(late_parts_arrive_during_moves, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
