@@ -1,5 +1,5 @@
-/* Arbitrary bytes as a pack, whole or with its checksums mended on the way, so that the fuzzer gets behind them;
- * and as a manifest. Whatever they are: no read out of bounds, and what is delivered is in order.
+/* Arbitrary bytes as a pack, whole or with its checksums mended on the way, so that the fuzzer gets behind
+ * them; and as a manifest. Whatever they are: no read out of bounds, and what is delivered is in order.
  *
  * Byte 0 chooses: bit 0 mends, bit 1 reads one series instead of all, bit 2 tries a manifest. */
 #include "base/bytes.h"
@@ -16,6 +16,7 @@ struct memory {
     uint8_t *p;
     size_t n;
     bool mend;
+    uint32_t step_ms; /* 0: the pack is not open yet */
 };
 
 /* A read of a whole page gets the checksums it should have. */
@@ -42,19 +43,14 @@ static void mend_page(uint8_t *page, size_t n, uint32_t step_ms)
     pack_directory_release(&d);
 }
 
-static uint32_t step_of(const struct memory *m)
-{
-    return m->n >= 16 ? get_u32le(m->p + 12) : 60000;
-}
-
 static int memory_read(void *ctx, void *p, size_t n, uint64_t off, struct err *err)
 {
     struct memory *m = ctx;
     if (off > m->n || n > m->n - off)
         return err_set(err, ERR_CORRUPT, "short");
     memcpy(p, m->p + off, n);
-    if (m->mend && off >= PACK_HEADER_BYTES && off + n < m->n)
-        mend_page(p, n, step_of(m));
+    if (m->mend && m->step_ms && off >= PACK_HEADER_BYTES)
+        mend_page(p, n, m->step_ms);
     return OK;
 }
 
@@ -87,6 +83,7 @@ static void read_pack(struct memory *m, bool one)
         return;
     }
     (void)!pack_check_header(&pack, &err);
+    m->step_ms = pack.footer.step_ms;
     struct pack_range r = {0, UINT32_MAX, 0, INT64_MAX};
     if (one)
         r = (struct pack_range){pack.footer.pages[0].series, pack.footer.pages[0].series, 1, INT64_MAX / 2};
@@ -127,7 +124,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t n = size - 1;
     uint8_t *bytes = malloc(n ? n : 1); /* exact size, so that an over-read is seen */
     memcpy(bytes, data + 1, n);
-    struct memory m = {bytes, n, data[0] & 1};
+    struct memory m = {bytes, n, data[0] & 1, 0};
     if (data[0] & 4) {
         read_manifest(bytes, n, m.mend);
     } else {
