@@ -55,6 +55,11 @@ const struct retention *retention_match(const struct retention_rules *r, const c
     return i < 0 ? &r->fallback : &r->v[i].retention;
 }
 
+const struct retention *retention_at(const struct retention_rules *r, size_t i)
+{
+    return i < r->n ? &r->v[i].retention : i == r->n ? &r->fallback : NULL;
+}
+
 int64_t retention_shortest_keep_ms(const struct retention_rules *r)
 {
     int64_t shortest = r->fallback.archives[0].keep_ms;

@@ -52,6 +52,9 @@ void retention_free(struct retention_rules *r);
 /* Never NULL: what no section matches is kept like the default. Lives as long as the rules. */
 const struct retention *retention_match(const struct retention_rules *r, const char *name, size_t len);
 
+/* The i-th rule of all, the fallback last; NULL past it. */
+const struct retention *retention_at(const struct retention_rules *r, size_t i);
+
 /* The least time any series' finest archive is kept under these rules. */
 int64_t retention_shortest_keep_ms(const struct retention_rules *r);
 

@@ -193,3 +193,47 @@ int64_t rules_shortest_keep_ms(struct rules *r)
 {
     return retention_shortest_keep_ms(generation_now(r)->retention);
 }
+
+struct steps {
+    uint32_t *v;
+    size_t n, cap;
+};
+
+static void add_step(struct steps *s, uint32_t step_ms)
+{
+    for (size_t i = 0; i < s->n; i++)
+        if (s->v[i] == step_ms)
+            return;
+    if (s->n < s->cap)
+        s->v[s->n++] = step_ms;
+}
+
+static int add_series_step(void *ctx, uint32_t id, uint32_t step_ms, const char *name, size_t len)
+{
+    add_step(ctx, step_ms);
+    return 0;
+}
+
+size_t rules_steps(void *ctx, uint32_t *steps_ms, size_t cap)
+{
+    struct rules *r = ctx;
+    struct steps s = {steps_ms, 0, cap};
+    const struct retention *one;
+    for (size_t i = 0; (one = retention_at(generation_now(r)->retention, i)); i++)
+        for (size_t k = 0; k < one->narchives; k++)
+            add_step(&s, one->archives[k].step_ms);
+    catalog_each(r->catalog, add_series_step, &s);
+    return s.n;
+}
+
+int64_t rules_step_keep_ms(void *ctx, uint32_t step_ms)
+{
+    const struct retention_rules *rules = generation_now(ctx)->retention;
+    const struct retention *one;
+    int64_t longest = 0;
+    for (size_t i = 0; (one = retention_at(rules, i)); i++)
+        for (size_t k = 0; k < one->narchives; k++)
+            if (one->archives[k].step_ms == step_ms && retention_warm_keep_ms(one, k) > longest)
+                longest = retention_warm_keep_ms(one, k);
+    return longest;
+}

@@ -29,6 +29,11 @@ const struct aggregation_rule *rules_aggregation(void *ctx, uint32_t series);
 /* By name, for series that have no id yet. Any thread. */
 uint32_t rules_step_ms(struct rules *r, const char *name, size_t len);
 int64_t rules_keep_ms(struct rules *r, const char *name, size_t len);
+/* For the mover, ctx is the struct rules: every step that stored windows may have (those of the rules in
+ * force and the series' own), and how long the longest rule keeps such windows; 0: no rule in force has that
+ * step, so nothing says when its windows may go. */
+size_t rules_steps(void *ctx, uint32_t *steps_ms, size_t cap);
+int64_t rules_step_keep_ms(void *ctx, uint32_t step_ms);
 /* No series keeps its points for less. */
 int64_t rules_shortest_keep_ms(struct rules *r);
 

@@ -68,6 +68,12 @@ const struct config_key server_config_keys[] = {
              "Everything stored is read and checked once in so long, and mended where possible; 0: never."),
     SIZE("scrub.rate", "1M", "Bytes a second the scrub reads at most; 0: no bound."),
 
+    DURATION("cold.after", "30d", "Windows this old are moved from warm into packs."),
+    DURATION("cold.interval", "10min",
+             "Time between two looks for windows to move, packs to merge and data to expire."),
+    SIZE("cold.rate", "32M", "Bytes a second the mover reads and writes at most; 0: no bound."),
+    SIZE("cold.pack_size", "64M", "A pack is closed when it is this large."),
+
     INT("catalog.max_series", "100000000", 1, 4000000000, "New series beyond this many are rejected."),
 
     SIZE("disk.min_free", "1G", "With less free space in data.dir no points are taken; 0: never stop."),

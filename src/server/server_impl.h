@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "catalog/catalog.h"
+#include "cold/cold.h"
 #include "hot/hot.h"
 #include "http/api_admin.h"
 #include "http/api_graphite.h"
@@ -15,11 +16,12 @@
 #include "ingest/graphite_listener.h"
 #include "ingest/sink.h"
 #include "model/quota.h"
+#include "mover/mover.h"
 #include "reader/reader.h"
 #include "server/data_dir.h"
 #include "server/disk.h"
-#include "server/rules.h"
 #include "server/jobs.h"
+#include "server/rules.h"
 #include "server/scrub.h"
 #include "stream/stream.h"
 #include "warm/warm.h"
@@ -41,7 +43,10 @@ struct server {
     struct stream *stream;
     unsigned lanes;
     struct hot *hot;
-    struct warm *warm;
+    struct warm *warm_store; /* warm itself */
+    struct cold *cold;
+    struct warm *warm; /* warm with cold below it */
+    struct mover *mover;
     struct writer *writer;
     struct reader *reader;
     /* doors.c */

@@ -2,6 +2,8 @@
 
 #include "base/log.h"
 #include "catalog/catalog_store.h"
+#include "cold/cold_files.h"
+#include "cold/warm_tiered.h"
 #include "hot/hot_mem.h"
 #include "stream/stream_log.h"
 #include "warm/warm_rocksdb.h"
@@ -82,7 +84,40 @@ static int open_warm(struct server *s, struct err *err)
         .create = true,
         .metrics = s->metrics,
     };
-    return warm_rocksdb_open(&o, &s->warm, err);
+    return warm_rocksdb_open(&o, &s->warm_store, err);
+}
+
+static int open_cold(struct server *s, struct err *err)
+{
+    char path[PATH_MAX];
+    struct cold_files_options o = {
+        .cold = {.metrics = s->metrics, .pack_bytes = config_size_bytes(s->config, "cold.pack_size")},
+        .dir = data_dir_path(&s->dir, "cold", path),
+        .fs = fs_posix(),
+        .create = true,
+    };
+    int rc = cold_files_open(&o, &s->cold, err);
+    if (rc == OK)
+        s->warm = warm_tiered_new(s->warm_store, s->cold);
+    return rc;
+}
+
+static int start_mover(struct server *s, struct err *err)
+{
+    struct mover_options o = {
+        .warm = s->warm_store,
+        .cold = s->cold,
+        .clock = s->clock,
+        .metrics = s->metrics,
+        .steps = rules_steps,
+        .keep_ms = rules_step_keep_ms,
+        .ctx = s->rules,
+        .after_ms = config_duration_ms(s->config, "cold.after"),
+        .interval_ms = config_duration_ms(s->config, "cold.interval"),
+        .bytes_per_s = config_size_bytes(s->config, "cold.rate"),
+    };
+    s->mover = mover_new(&o);
+    return mover_start(s->mover, err);
 }
 
 static int start_writer(struct server *s, struct err *err)
@@ -166,6 +201,8 @@ int storage_open(struct server *s, struct err *err)
         rc = open_stream(s, err);
     if (rc == OK)
         rc = open_warm(s, err);
+    if (rc == OK)
+        rc = open_cold(s, err);
     if (rc != OK)
         return rc;
     s->hot = hot_mem_new(s->lanes);
@@ -185,19 +222,27 @@ int storage_open(struct server *s, struct err *err)
         .complete_ctx = s,
     };
     s->reader = reader_new(&o);
-    return OK;
+    return start_mover(s, err);
 }
 
 void storage_close(struct server *s, int64_t deadline_ms)
 {
+    if (s->mover)
+        mover_stop(s->mover);
     if (s->writer)
         writer_stop(s->writer, deadline_ms);
     if (s->reader)
         reader_free(s->reader);
     writer_free(s->writer);
     hot_free(s->hot);
+    if (s->mover)
+        mover_free(s->mover);
     if (s->warm)
         warm_free(s->warm);
+    if (s->cold)
+        cold_free(s->cold);
+    if (s->warm_store)
+        warm_free(s->warm_store);
     if (s->stream)
         stream_free(s->stream);
     if (s->catalog)
