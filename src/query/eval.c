@@ -92,7 +92,7 @@ double *query_values(struct query *q, size_t n)
 
 double *query_scratch(struct query *q, size_t n)
 {
-    if (n > q->scratch_cap) {
+    if (n > q->scratch_cap || !q->scratch) {
         if (q->failed)
             return NULL;
         if (n > q->limits.max_points) {

@@ -147,7 +147,7 @@ void arg_fail(struct call *c, size_t i, const char *expected);
 const char *query_printf(struct query *q, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* n doubles; NULL and failed when the query's points are used up. Never NULL for n = 0. */
 double *query_values(struct query *q, size_t n);
-/* Room for n doubles until the next call of this; NULL as above. */
+/* Room for n doubles until the next call of this; NULL only after a failure. */
 double *query_scratch(struct query *q, size_t n);
 
 /* --- series --- */
