@@ -30,6 +30,8 @@ struct both {
     int64_t stopped_ms; /* warm's window at which the copying stopped */
     warm_part_fn fn;
     void *ctx;
+    warm_damage_fn damaged; /* NULL: nobody wants to know */
+    void *damaged_ctx;
     int result; /* what fn stopped with; 0: it did not */
 };
 
@@ -47,6 +49,12 @@ static int copy_part(void *ctx, const struct part *p)
     b->copies[b->n++] = (struct copy){*p, b->blocks.len};
     buf_append(&b->blocks, p->data, p->size);
     return 0;
+}
+
+static void tell_damage(void *ctx, const struct part_key *key, const char *why)
+{
+    struct both *b = ctx;
+    b->damaged(b->damaged_ctx, key, why);
 }
 
 static int deliver(struct both *b, const struct part *p)
@@ -91,7 +99,9 @@ static int read_stretch(struct tiered *t, struct both *b, uint32_t series, uint3
     struct err why = ERR_INIT;
     b->n = b->next = 0;
     buf_clear(&b->blocks);
-    int rc = warm_read(t->warm, series, step_ms, *from_ms, until_ms, copy_part, b, &why);
+    int rc = b->damaged
+                 ? warm_check(t->warm, series, step_ms, *from_ms, until_ms, copy_part, tell_damage, b, &why)
+                 : warm_read(t->warm, series, step_ms, *from_ms, until_ms, copy_part, b, &why);
     note(first, rc, &why);
     int64_t end = rc > 0 ? b->stopped_ms : until_ms;
     rc = cold_read(t->cold, series, step_ms, *from_ms, end, cold_part, b, &why);
@@ -106,6 +116,7 @@ static int tiered_read(struct warm *w, uint32_t series, uint32_t step_ms, int64_
                        int64_t until_window_ms, warm_part_fn fn, void *ctx, struct err *err)
 {
     struct both b = {.fn = fn, .ctx = ctx};
+    b.damaged = warm_checking(fn, ctx, &b.damaged_ctx);
     struct err first = ERR_INIT;
     int rc = 0;
     while (rc == 0 && from_window_ms < until_window_ms)

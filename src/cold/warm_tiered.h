@@ -3,7 +3,9 @@
  * Puts, removals and syncs go to warm. A read gives both tiers' parts in one (window, hi) order, of equal
  * keys warm's last: it may be newer. It looks into warm before cold, because the mover goes the other way:
  * what leaves warm is in cold by then. A removal does not reach what cold holds; by the rule of model/part.h
- * the older part there changes nothing. Expiry does both. A scan gives what warm itself holds. */
+ * the older part there changes nothing. Expiry does both. A check
+ * tells the keys of warm's damaged parts; damage in cold has none and is told with ERR_CORRUPT alone. A scan
+ * gives what warm itself holds. */
 #ifndef CARAT_COLD_WARM_TIERED_H
 #define CARAT_COLD_WARM_TIERED_H
 

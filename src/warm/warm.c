@@ -161,6 +161,15 @@ static int check_part(void *ctx, const struct part *p)
     return c->fn(c->ctx, p);
 }
 
+warm_damage_fn warm_checking(warm_part_fn fn, void *ctx, void **damaged_ctx)
+{
+    struct checking *c = ctx;
+    if (fn != check_part)
+        return NULL;
+    *damaged_ctx = c->ctx;
+    return c->damaged;
+}
+
 int warm_check(struct warm *w, uint32_t series, uint32_t step_ms, int64_t from_window_ms,
                int64_t until_window_ms, warm_part_fn fn, warm_damage_fn damaged, void *ctx, struct err *err)
 {

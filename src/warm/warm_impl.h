@@ -57,6 +57,10 @@ int warm_deliver(struct warm *w, const struct part_key *key, const uint8_t *byte
 /* Damage that is not one part's: a block of the store, a key that is none. */
 void warm_damaged(struct warm *w, struct err *damage, const char *text);
 
+/* For a tier made of others: if this read is a warm_check, whom to tell of damage, with *damaged_ctx; else
+ * NULL. */
+warm_damage_fn warm_checking(warm_part_fn fn, void *ctx, void **damaged_ctx);
+
 /* Whether these stored bytes are exactly this part. */
 bool warm_is(const struct part *p, const uint8_t *bytes, size_t n);
 

@@ -334,6 +334,26 @@ static void a_warm_that_gave_up_is_left_alone(void **state)
     check_all(e);
 }
 
+struct checked {
+    size_t parts, damaged;
+    struct part_key key;
+};
+
+static int checked_part(void *ctx, const struct part *p)
+{
+    (void)p;
+    ((struct checked *)ctx)->parts++;
+    return 0;
+}
+
+static void checked_damage(void *ctx, const struct part_key *key, const char *why)
+{
+    struct checked *c = ctx;
+    assert_non_null(strstr(why, "checksum"));
+    c->key = *key;
+    c->damaged++;
+}
+
 static void damage_in_warm_holds_nothing_up(void **state)
 {
     struct env *e = *state;
@@ -351,6 +371,13 @@ static void damage_in_warm_holds_nothing_up(void **state)
     assert_int_equal(n, 9);
     assert_int_equal(warm_read(e->tiered, 1, model_steps[0], 0, INT64_MAX, count_part, &n, NULL),
                      ERR_CORRUPT);
+    struct checked c = {0};
+    assert_int_equal(
+        warm_check(e->tiered, 1, model_steps[0], 0, INT64_MAX, checked_part, checked_damage, &c, NULL),
+        ERR_CORRUPT);
+    assert_int_equal(c.parts, 9);
+    assert_int_equal(c.damaged, 1);
+    assert_true(c.key.series == key.series && c.key.window_ms == key.window_ms && c.key.hi == key.hi);
 }
 
 /* --- with threads --- */
