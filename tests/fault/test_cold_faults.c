@@ -285,6 +285,102 @@ static void a_full_disk_is_told_and_survived(void **state)
     }
 }
 
+/* --- a directory that cannot be synced --- */
+
+/* The simulated disk, but the n-th rename or sync of the directory fails: done, or not, and not told. */
+struct flaky {
+    struct fs base;
+    struct fs *inner;
+    unsigned fail_in;
+    bool done;
+};
+
+static struct flaky *flaky_of(struct fs *f)
+{
+    return container_of(f, struct flaky, base);
+}
+static bool flaky_hit(struct flaky *f)
+{
+    return f->fail_in && --f->fail_in == 0;
+}
+static int flaky_open(struct fs *f, const char *path, unsigned flags, struct fs_file **out, struct err *e)
+{
+    return fs_open(flaky_of(f)->inner, path, flags, out, e);
+}
+static int flaky_rename(struct fs *f, const char *from, const char *to, struct err *e)
+{
+    bool hit = flaky_hit(flaky_of(f));
+    int rc = hit && !flaky_of(f)->done ? OK : fs_rename(flaky_of(f)->inner, from, to, e);
+    return hit && rc == OK ? err_set(e, ERR_IO, "rename: simulated fault") : rc;
+}
+static int flaky_unlink(struct fs *f, const char *path, struct err *e)
+{
+    return fs_unlink(flaky_of(f)->inner, path, e);
+}
+static int flaky_mkdir(struct fs *f, const char *path, struct err *e)
+{
+    return fs_mkdir(flaky_of(f)->inner, path, e);
+}
+static int flaky_list(struct fs *f, const char *dir, fs_list_fn fn, void *ctx, struct err *e)
+{
+    return fs_list(flaky_of(f)->inner, dir, fn, ctx, e);
+}
+static int flaky_sync_dir(struct fs *f, const char *dir, struct err *e)
+{
+    bool hit = flaky_hit(flaky_of(f));
+    int rc = hit && !flaky_of(f)->done ? OK : fs_sync_dir(flaky_of(f)->inner, dir, e);
+    return hit && rc == OK ? err_set(e, ERR_IO, "sync: simulated fault") : rc;
+}
+static int flaky_free_bytes(struct fs *f, const char *path, uint64_t *out, struct err *e)
+{
+    return fs_free_bytes(flaky_of(f)->inner, path, out, e);
+}
+
+/* Whichever manifest a power cut then leaves, its packs are there. */
+static void one_flaky_switch(const struct expected *x, unsigned n, bool done, bool cut, unsigned *gave_up)
+{
+    static const struct fs_ops ops = {flaky_open, flaky_rename,   flaky_unlink,    flaky_mkdir,
+                                      flaky_list, flaky_sync_dir, flaky_free_bytes};
+    struct sim_fs *sim = sim_fs_new(n * 13);
+    struct flaky f = {{&ops}, sim_fs_base(sim), 0, done};
+    struct cold_files_options o = {
+        .cold = {.pack_bytes = 32 << 10}, .dir = DIR_NAME, .fs = &f.base, .create = true};
+    struct cold *c;
+    assert_int_equal(cold_files_open(&o, &c, NULL), OK);
+    f.fail_in = n;
+    int i = 0, rc = OK;
+    while (i < DEEDS && (rc = deed(c, i, NULL)) == OK)
+        i++;
+    if (rc == ERR_FAILED) {
+        ++*gave_up;
+        assert_int_equal(deed(c, 0, NULL), ERR_FAILED); /* nothing is changed any more, and reads go on */
+        struct buf got = BUF_INIT;
+        assert_int_equal(contents(c, &got, NULL), OK);
+        assert_true(equal(&got, &x->after[i]));
+        buf_release(&got);
+    } else if (rc < 0) {
+        assert_int_equal(rc, ERR_IO);
+    }
+    cold_free(c);
+    if (cut) {
+        sim_fs_cut(sim);
+        sim_fs_power_on(sim);
+    }
+    c = open_cold(sim);
+    check_either(sim, c, x, i, i < DEEDS ? i + 1 : i);
+    cold_free(c);
+    sim_fs_free(sim);
+}
+
+static void a_switch_that_failed_half_way_ends_the_changes(void **state)
+{
+    unsigned gave_up = 0;
+    for (unsigned n = 1; n <= 20; n++)
+        for (int how = 0; how < 4; how++)
+            one_flaky_switch(*state, n, how & 1, how & 2, &gave_up);
+    assert_true(gave_up > 20);
+}
+
 /* --- rot --- */
 
 struct told {
@@ -421,6 +517,7 @@ int main(void)
         cmocka_unit_test(kills_leave_the_old_or_the_new),
         cmocka_unit_test(a_fault_changes_nothing_or_everything),
         cmocka_unit_test(a_full_disk_is_told_and_survived),
+        cmocka_unit_test(a_switch_that_failed_half_way_ends_the_changes),
         cmocka_unit_test(every_byte_of_a_pack_is_guarded),
         cmocka_unit_test(a_damaged_or_short_manifest_is_refused),
         cmocka_unit_test(a_damaged_pack_is_not_merged),

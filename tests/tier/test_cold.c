@@ -256,6 +256,85 @@ static void other_blocks_stay_as_they_are(void **state)
     assert_int_equal(count_files(e), 2); /* and the manifest */
 }
 
+/* A merged pack takes its newest source's place in the order: what lies between has to go in, large or not.
+ */
+static void a_merge_keeps_the_newer_of_equal_keys(void **state)
+{
+    struct env *e = *state;
+    e->pack_bytes = 16 << 10; /* small: below 4 KB */
+    reopen(e);
+    char large[6000] = "@large";
+    uint64_t x = 1;
+    for (size_t i = 6; i < sizeof large; i++)
+        large[i] = (char)((x = x * 6364136223846793005ull + 1) >> 56);
+    struct part bulk[] = {text_part(1, 3, 5, 9, "@new"), text_part(4, 3, 5, 9, "@large")};
+    bulk[1].data = (const uint8_t *)large;
+    bulk[1].size = sizeof large;
+    add(e, &(struct part[]){text_part(1, 3, 5, 9, "@old")}[0], 1);
+    add(e, bulk, 2);
+    add(e, &(struct part[]){text_part(9, 3, 5, 9, "@other")}[0], 1);
+    check_read(e, 1, 0, INT64_MAX, "1/3:5..9=@old 1/3:5..9=@new ");
+    size_t merged;
+    assert_int_equal(cold_compact(e->cold, MINUTE, 2, NULL, NULL, &merged, NULL), OK);
+    assert_int_equal(merged, 3);
+    check_read(e, 1, 0, INT64_MAX, "1/3:5..9=@new ");
+    check_read(e, 9, 0, INT64_MAX, "9/3:5..9=@other ");
+}
+
+static int stop_at_once(void *ctx, uint64_t bytes)
+{
+    *(uint64_t *)ctx += bytes;
+    return 1;
+}
+
+static void a_merge_can_be_stopped(void **state)
+{
+    struct env *e = *state;
+    uint64_t bytes = 0;
+    size_t merged = 5;
+    for (uint32_t i = 0; i < 3; i++)
+        add(e, &(struct part[]){text_part(1 + i, 3, 5, 9, "@x")}[0], 1);
+    assert_int_equal(cold_compact(e->cold, MINUTE, 2, stop_at_once, &bytes, &merged, NULL), ERR_CLOSED);
+    assert_int_equal(merged, 0);
+    assert_true(bytes > 0);
+    assert_int_equal(stats(e).packs, 3);
+    assert_int_equal(count_files(e), 4);
+    check_read(e, 2, 0, INT64_MAX, "2/3:5..9=@x ");
+}
+
+struct nested {
+    struct env *e;
+    size_t parts;
+};
+
+/* While a read is under way its packs are merged, replaced and expired. */
+static int replace_packs(void *ctx, const struct part *p)
+{
+    struct nested *n = ctx;
+    size_t merged;
+    assert_memory_equal(p->data, "@x", 2);
+    if (n->parts++ == 0) {
+        assert_int_equal(cold_compact(n->e->cold, MINUTE, 2, NULL, NULL, &merged, NULL), OK);
+        assert_int_equal(merged, 3);
+        assert_int_equal(cold_expire(n->e->cold, MINUTE, INT64_MAX, NULL), OK);
+        assert_int_equal(stats(n->e).packs, 0);
+        assert_int_equal(count_files(n->e), 4); /* the merged pack is gone; those being read are not */
+        check_read(n->e, 1, 0, INT64_MAX, "");
+    }
+    return 0;
+}
+
+static void a_read_keeps_its_packs(void **state)
+{
+    struct env *e = *state;
+    struct nested n = {.e = e};
+    for (int64_t w = 0; w < 3; w++)
+        add(e, &(struct part[]){text_part(1, w, 5, 9, "@x")}[0], 1);
+    assert_int_equal(cold_read(e->cold, 1, MINUTE, 0, INT64_MAX, replace_packs, &n, NULL), OK);
+    assert_int_equal(n.parts, 3);
+    assert_int_equal(count_files(e), 1); /* the manifest */
+}
+
 /* Many pages and packs: long blocks of noise that does not shrink. */
 static void large_additions_are_cut_into_packs(void **state)
 {
@@ -424,8 +503,13 @@ static void random_operations_match_the_model(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        BOTH(what_was_added_is_read_in_order),   BOTH(a_part_out_of_order_is_refused),
-        BOTH(other_blocks_stay_as_they_are),     BOTH(large_additions_are_cut_into_packs),
+        BOTH(what_was_added_is_read_in_order),
+        BOTH(a_part_out_of_order_is_refused),
+        BOTH(a_merge_keeps_the_newer_of_equal_keys),
+        BOTH(a_merge_can_be_stopped),
+        BOTH(a_read_keeps_its_packs),
+        BOTH(other_blocks_stay_as_they_are),
+        BOTH(large_additions_are_cut_into_packs),
         BOTH(random_operations_match_the_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
