@@ -674,3 +674,10 @@ int catalog_flush(struct catalog *c, struct err *err)
     update_metrics(c);
     return rc;
 }
+
+int catalog_copy(struct catalog *c, const char *path, struct err *err)
+{
+    if (!c->store || !c->store->ops->copy)
+        return err_set(err, ERR_UNSUPPORTED, "a catalog that is not in a file cannot be copied");
+    return c->store->ops->copy(c->store, path, err);
+}

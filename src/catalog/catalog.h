@@ -106,4 +106,8 @@ uint64_t catalog_memory_bytes(struct catalog *c);
  * everything else goes on meanwhile. */
 int catalog_flush(struct catalog *c, struct err *err) must_check;
 
+/* Writes what the store holds now (at least what the last flush had) to a new file, see catalog_store.h. Any
+ * thread, everything else goes on. ERR_UNSUPPORTED: there is no store, or not one in a file. */
+int catalog_copy(struct catalog *c, const char *path, struct err *err) must_check;
+
 #endif

@@ -24,6 +24,9 @@ struct catalog_store_ops {
     /* All rows or none, durable on return. A row that is there already is no error. */
     int (*add)(struct catalog_store *, const struct catalog_row *rows, size_t n, struct err *);
     void (*free)(struct catalog_store *);
+    /* Writes all rows of one moment to a new file `path`, from which a store of the same kind can be opened;
+     * not synced. Any thread, at the same time as all others. May be NULL. */
+    int (*copy)(struct catalog_store *, const char *path, struct err *);
 };
 struct catalog_store {
     const struct catalog_store_ops *ops;

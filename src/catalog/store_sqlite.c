@@ -208,6 +208,31 @@ static int sqlite_add(struct catalog_store *base, const struct catalog_row *rows
     return rc < 0 ? rc : end_transaction(s, add_all(s, rows, n, err), err);
 }
 
+/* Through connections of its own, so that flushes go on: in WAL mode a reader holds up no writer. All pages
+ * in one step are of one moment. */
+static int sqlite_copy(struct catalog_store *base, const char *path, struct err *err)
+{
+    struct sqlite_store *s = down(base);
+    sqlite3 *from = NULL, *to = NULL;
+    int code = sqlite3_open_v2(s->path, &from, SQLITE_OPEN_READONLY, NULL);
+    if (code == SQLITE_OK)
+        code = sqlite3_open_v2(path, &to, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL);
+    if (code == SQLITE_OK) {
+        sqlite3_busy_timeout(from, BUSY_WAIT_MS);
+        sqlite3_exec(to, "PRAGMA synchronous = OFF", NULL, NULL, NULL);
+        sqlite3_backup *b = sqlite3_backup_init(to, "main", from, "main");
+        if (b)
+            sqlite3_backup_step(b, -1);
+        code = b ? sqlite3_backup_finish(b) : sqlite3_errcode(to);
+    }
+    sqlite3_close(to);
+    sqlite3_close(from);
+    if (code == SQLITE_OK)
+        return OK;
+    return err_set(err, status_of(code), "copy %s to %s: %s (sqlite %d)", s->path, path, sqlite3_errstr(code),
+                   code);
+}
+
 static void sqlite_free(struct catalog_store *base)
 {
     struct sqlite_store *s = down(base);
@@ -292,6 +317,7 @@ int catalog_store_sqlite_open(const char *path, struct catalog_store **out, stru
         .load = sqlite_load,
         .add = sqlite_add,
         .free = sqlite_free,
+        .copy = sqlite_copy,
     };
     size_t n = strlen(path) + 1;
     struct sqlite_store *s = xcalloc(1, sizeof *s + n);

@@ -11,29 +11,27 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FILE_NAME "checkpoint"
 #define TEMP_NAME "checkpoint.tmp"
-#define BYTES     24
 
 static const char magic[8] = "CARATCKP";
 
 int log_checkpoint_load(struct log_lane *l, struct err *err)
 {
     char path[LOG_PATH_MAX];
-    uint8_t b[BYTES];
+    uint8_t b[LOG_CHECKPOINT_BYTES];
     size_t got = 0;
     struct fs_file *f;
-    log_lane_path(l, FILE_NAME, path);
+    log_lane_path(l, LOG_CHECKPOINT_NAME, path);
     int rc = fs_open(l->log->o.fs, path, FS_READ, &f, err);
     if (rc == ERR_NOT_FOUND)
         return OK;
     if (rc < 0)
         return rc;
-    rc = fs_pread(f, b, BYTES, 0, &got, err);
+    rc = fs_pread(f, b, LOG_CHECKPOINT_BYTES, 0, &got, err);
     fs_close(f);
     if (rc < 0)
         return rc;
-    if (got != BYTES || memcmp(b, magic, sizeof magic) != 0 || get_u32le(b + 16) != l->index ||
+    if (got != LOG_CHECKPOINT_BYTES || memcmp(b, magic, sizeof magic) != 0 || get_u32le(b + 16) != l->index ||
         get_u32le(b + 20) != crc32c(0, b, 20)) {
         log_error("stream", "damaged checkpoint ignored, the lane is read from its oldest record", "path=%s",
                   path);
@@ -43,18 +41,23 @@ int log_checkpoint_load(struct log_lane *l, struct err *err)
     return OK;
 }
 
+void log_checkpoint_encode(uint8_t out[LOG_CHECKPOINT_BYTES], unsigned lane, uint64_t pos)
+{
+    memcpy(out, magic, sizeof magic);
+    put_u64le(out + 8, pos);
+    put_u32le(out + 16, lane);
+    put_u32le(out + 20, crc32c(0, out, 20));
+}
+
 static int write_temp(struct log_lane *l, const char *path, uint64_t pos, struct err *err)
 {
-    uint8_t b[BYTES];
-    memcpy(b, magic, sizeof magic);
-    put_u64le(b + 8, pos);
-    put_u32le(b + 16, l->index);
-    put_u32le(b + 20, crc32c(0, b, 20));
+    uint8_t b[LOG_CHECKPOINT_BYTES];
+    log_checkpoint_encode(b, l->index, pos);
     struct fs_file *f;
     int rc = fs_open(l->log->o.fs, path, FS_CREATE | FS_TRUNCATE, &f, err);
     if (rc < 0)
         return rc;
-    rc = fs_pwrite(f, b, BYTES, 0, err);
+    rc = fs_pwrite(f, b, LOG_CHECKPOINT_BYTES, 0, err);
     if (rc == OK)
         rc = fs_datasync(f, err);
     fs_close(f);
@@ -67,7 +70,7 @@ static int store(struct log_lane *l, uint64_t pos, struct err *err)
     char temp[LOG_PATH_MAX], path[LOG_PATH_MAX];
     struct fs *fs = l->log->o.fs;
     log_lane_path(l, TEMP_NAME, temp);
-    log_lane_path(l, FILE_NAME, path);
+    log_lane_path(l, LOG_CHECKPOINT_NAME, path);
     int rc = write_temp(l, temp, pos, err);
     if (rc == OK)
         rc = fs_rename(fs, temp, path, err);
@@ -93,6 +96,8 @@ static size_t trimmable(const struct log_lane *l, int64_t older_than_ms)
  */
 static void trim(struct log_lane *l)
 {
+    if (atomic_load(&l->log->holds))
+        return;
     pthread_mutex_lock(&l->mu);
     size_t n = trimmable(l, clock_wall_ms(l->log->o.clock) - l->log->o.keep_ms);
     struct log_segment *gone = n ? xmalloc(n * sizeof *gone) : NULL;

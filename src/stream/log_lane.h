@@ -21,7 +21,7 @@
 #include <stdatomic.h>
 #include <time.h>
 
-#define LOG_LANES_MAX 64
+#define LOG_LANES_MAX STREAM_LANES_MAX
 #define LOG_PATH_MAX  4096
 /* Positions begin this far above everything seen at each open, so that no position is given twice,
  * not even that of a record which was lost before it was acknowledged or cannot be read any more. */
@@ -123,6 +123,7 @@ struct stream_log {
     size_t chunk_bytes;
     _Atomic uint64_t next_pos;
     _Atomic bool failed;
+    _Atomic unsigned holds;                              /* while there are any nothing is trimmed */
     _Atomic uint64_t quarantine_bytes, quarantine_files; /* what was set aside since the open */
     struct log_lane *lanes[LOG_LANES_MAX];
 };
@@ -175,6 +176,15 @@ int log_lane_recover(struct log_lane *l, struct err *err) must_check;
 int log_checkpoint_load(struct log_lane *l, struct err *err) must_check;
 int log_checkpoint_set(struct stream *s, unsigned lane, uint64_t pos, struct err *err);
 uint64_t log_checkpoint_get(struct stream *s, unsigned lane);
+#define LOG_CHECKPOINT_NAME  "checkpoint"
+#define LOG_CHECKPOINT_BYTES 24
+void log_checkpoint_encode(uint8_t out[LOG_CHECKPOINT_BYTES], unsigned lane, uint64_t pos);
+
+/* log_copy.c */
+void log_hold(struct stream *s, struct stream_hold *out);
+void log_release(struct stream *s);
+int log_copy_files(struct stream *s, const struct stream_hold *hold, stream_file_fn fn, void *ctx,
+                   struct err *err);
 
 /* log_quarantine.c: counts, logs and sets aside a damaged stretch; once for each place. */
 void log_quarantine(struct log_lane *l, uint64_t segment, struct fs_file *f, const struct log_damage *bad);

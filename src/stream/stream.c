@@ -67,6 +67,27 @@ uint64_t stream_checkpoint_get(struct stream *s, unsigned partition)
     return s->ops->checkpoint_get(s, partition);
 }
 
+void stream_hold(struct stream *s, struct stream_hold *out)
+{
+    *out = (struct stream_hold){{0}};
+    if (s->ops->hold)
+        s->ops->hold(s, out);
+}
+
+void stream_release(struct stream *s)
+{
+    if (s->ops->release)
+        s->ops->release(s);
+}
+
+int stream_files(struct stream *s, const struct stream_hold *hold, stream_file_fn fn, void *ctx,
+                 struct err *err)
+{
+    if (!s->ops->files)
+        return err_set(err, ERR_UNSUPPORTED, "a stream of kind %s cannot be copied", s->ops->name);
+    return s->ops->files(s, hold, fn, ctx, err);
+}
+
 void stream_get_stats(struct stream *s, struct stream_stats *out)
 {
     s->ops->get_stats(s, out);

@@ -88,6 +88,30 @@ uint64_t stream_synced_pos(struct stream *s, unsigned partition);
 int stream_checkpoint(struct stream *s, unsigned partition, uint64_t pos, struct err *err) must_check;
 uint64_t stream_checkpoint_get(struct stream *s, unsigned partition);
 
+/* A copy of the stream, for backups: from the hold to the release nothing is trimmed, so that what the copy
+ * is to hold stays. Holds are counted; a released stream trims with its next checkpoint. */
+#define STREAM_LANES_MAX 64
+struct stream_hold {
+    uint64_t checkpoint[STREAM_LANES_MAX]; /* of each lane, durable when the hold began */
+};
+void stream_hold(struct stream *s, struct stream_hold *out);
+void stream_release(struct stream *s);
+
+struct stream_file {
+    const char *name;     /* below the stream's directory: "p00/0000000000000001.seg" */
+    const char *path;     /* the file; it may grow, but its first `size` bytes never change. NULL: */
+    const uint8_t *bytes; /* these are the bytes */
+    uint64_t size;
+};
+/* Valid during the call; non-zero stops and is returned. */
+typedef int (*stream_file_fn)(void *ctx, const struct stream_file *f);
+
+/* Under a hold: the files that make a stream with every record that is durable now and lies behind the
+ * hold's checkpoints, and with these checkpoints. Positions given so far are not given again by that
+ * stream. ERR_UNSUPPORTED: this backend has no files. Any thread; no lock is held. */
+int stream_files(struct stream *s, const struct stream_hold *hold, stream_file_fn fn, void *ctx,
+                 struct err *err) must_check;
+
 void stream_get_stats(struct stream *s, struct stream_stats *out);
 
 /* Refuses further appends, makes durable and acknowledges what was taken, wakes readers with ERR_CLOSED

@@ -14,6 +14,10 @@ struct stream_ops {
     uint64_t (*synced_pos)(struct stream *, unsigned partition);
     int (*checkpoint)(struct stream *, unsigned partition, uint64_t pos, struct err *);
     uint64_t (*checkpoint_get)(struct stream *, unsigned partition);
+    /* All three or none. */
+    void (*hold)(struct stream *, struct stream_hold *);
+    void (*release)(struct stream *);
+    int (*files)(struct stream *, const struct stream_hold *, stream_file_fn, void *ctx, struct err *);
     void (*get_stats)(struct stream *, struct stream_stats *);
     void (*close)(struct stream *);
     void (*free)(struct stream *);

@@ -370,6 +370,9 @@ static struct stream_log *log_new(const struct stream_log_options *o)
                                           .synced_pos = log_synced_pos,
                                           .checkpoint = log_checkpoint_set,
                                           .checkpoint_get = log_checkpoint_get,
+                                          .hold = log_hold,
+                                          .release = log_release,
+                                          .files = log_copy_files,
                                           .get_stats = log_get_stats,
                                           .close = log_close,
                                           .free = log_free};

@@ -231,6 +231,14 @@ int warm_sync(struct warm *w, struct err *err)
     return rc;
 }
 
+int warm_snapshot(struct warm *w, const char *dir, struct err *err)
+{
+    if (!w->ops->snapshot)
+        return err_set(err, ERR_UNSUPPORTED, "a warm tier of kind %s has no snapshots", w->ops->name);
+    int rc = check_alive(w, err);
+    return rc < 0 ? rc : w->ops->snapshot(w, dir, err);
+}
+
 void warm_get_stats(struct warm *w, struct warm_stats *out)
 {
     *out = (struct warm_stats){

@@ -61,6 +61,12 @@ int warm_remove_if(struct warm *w, const struct part *parts, size_t n, size_t *r
 /* Everything put before is durable when it returns OK. A failure is sticky: ERR_FAILED from then on. */
 int warm_sync(struct warm *w, struct err *err) must_check;
 
+/* Makes `dir` (which must not exist; its parent must) a tier with everything put before the call and perhaps
+ * some put meanwhile, as a backend of the same kind opens it. Its files are never changed afterwards, and
+ * share their blocks with this tier's where the file system can. Any thread, puts go on. ERR_UNSUPPORTED:
+ * this backend has no files. After a failure `dir` may be there in part. */
+int warm_snapshot(struct warm *w, const char *dir, struct err *err) must_check;
+
 void warm_get_stats(struct warm *w, struct warm_stats *out);
 void warm_free(struct warm *w); /* no implied sync */
 

@@ -110,14 +110,27 @@ static void fault_get_stats(struct warm *w, struct warm_stats *out)
     warm_get_stats(fault_of(w)->inner, out);
 }
 
+static int fault_snapshot(struct warm *w, const char *dir, struct err *err)
+{
+    return warm_snapshot(fault_of(w)->inner, dir, err);
+}
+
 static void fault_free(struct warm *w)
 {
     warm_free(warm_fault_unwrap(w));
 }
 
 static const struct warm_ops fault_ops = {
-    "fault",      fault_put,  fault_read,      fault_scan, fault_remove_if,
-    fault_expire, fault_sync, fault_get_stats, fault_free,
+    .name = "fault",
+    .put = fault_put,
+    .read = fault_read,
+    .scan = fault_scan,
+    .remove_if = fault_remove_if,
+    .expire = fault_expire,
+    .sync = fault_sync,
+    .get_stats = fault_get_stats,
+    .free = fault_free,
+    .snapshot = fault_snapshot,
 };
 
 static struct warm_fault *fault_of(struct warm *w)

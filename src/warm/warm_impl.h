@@ -27,6 +27,7 @@ struct warm_ops {
     int (*sync)(struct warm *, struct err *);
     void (*get_stats)(struct warm *, struct warm_stats *); /* fills what it knows over the counts here */
     void (*free)(struct warm *);
+    int (*snapshot)(struct warm *, const char *dir, struct err *); /* may be NULL */
 };
 
 /* Registered metrics, all NULL without a registry. */

@@ -295,7 +295,15 @@ static void mem_free(struct warm *w)
 }
 
 static const struct warm_ops mem_ops = {
-    "mem", mem_put, mem_read, mem_scan, mem_remove_if, mem_expire, mem_sync, mem_get_stats, mem_free,
+    .name = "mem",
+    .put = mem_put,
+    .read = mem_read,
+    .scan = mem_scan,
+    .remove_if = mem_remove_if,
+    .expire = mem_expire,
+    .sync = mem_sync,
+    .get_stats = mem_get_stats,
+    .free = mem_free,
 };
 
 static struct warm_mem *mem_of(struct warm *w)

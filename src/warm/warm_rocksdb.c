@@ -433,6 +433,24 @@ static int rocks_sync(struct warm *w, struct err *err)
     return msg ? rocks_err(err, r->dir, "flush", msg) : OK;
 }
 
+static int format_write(const char *dir, const char *path, struct err *err);
+
+/* The tables are hard links: RocksDB never changes one. Without a log to copy (the stream is the log) it
+ * flushes the memtables first. */
+static int rocks_snapshot(struct warm *w, const char *dir, struct err *err)
+{
+    struct warm_rocksdb *r = rocks_of(w);
+    char path[PATH_MAX], *msg = NULL;
+    if (snprintf(path, sizeof path, "%s/" FORMAT_FILE, dir) >= (int)sizeof path)
+        return err_set(err, ERR_INVALID, "warm tier: the path of its snapshot is too long");
+    rocksdb_checkpoint_t *c = rocksdb_checkpoint_object_create(r->db, &msg);
+    if (msg)
+        return rocks_err(err, r->dir, "snapshot", msg);
+    rocksdb_checkpoint_create(c, dir, 0, &msg);
+    rocksdb_checkpoint_object_destroy(c);
+    return msg ? rocks_err(err, r->dir, "snapshot", msg) : format_write(dir, path, err);
+}
+
 static void rocks_get_stats(struct warm *w, struct warm_stats *out)
 {
     if (rocksdb_property_int(rocks_of(w)->db, "rocksdb.total-sst-files-size", &out->stored_bytes) != 0)
@@ -458,8 +476,16 @@ static void rocks_free(struct warm *w)
 }
 
 static const struct warm_ops rocks_ops = {
-    "rocksdb",    rocks_put,  rocks_read,      rocks_scan, rocks_remove_if,
-    rocks_expire, rocks_sync, rocks_get_stats, rocks_free,
+    .name = "rocksdb",
+    .put = rocks_put,
+    .read = rocks_read,
+    .scan = rocks_scan,
+    .remove_if = rocks_remove_if,
+    .expire = rocks_expire,
+    .sync = rocks_sync,
+    .get_stats = rocks_get_stats,
+    .free = rocks_free,
+    .snapshot = rocks_snapshot,
 };
 
 static struct warm_rocksdb *rocks_of(struct warm *w)

@@ -28,12 +28,13 @@ MAY_INCLUDE = {
     'warm': DATA | {'codec'},
     'ingest': DATA | {'catalog', 'stream'},
     'writer': DATA | {'codec', 'catalog', 'stream', 'hot', 'warm'},
+    'backup': DATA | {'catalog', 'stream', 'warm'},
     'reader': DATA | {'codec', 'catalog', 'hot', 'warm'},
     'query': DATA | {'catalog', 'reader'},
-    'http': DATA | {'catalog', 'ingest', 'reader', 'query'},
+    'http': DATA | {'backup', 'catalog', 'ingest', 'reader', 'query'},
     'agent': DATA | {'ingest'},
-    'server': DATA | {'codec', 'catalog', 'stream', 'hot', 'warm', 'ingest', 'writer', 'reader', 'query', 'http', 'agent'},
-    'cli': DATA | {'agent', 'query', 'server'},
+    'server': DATA | {'backup', 'codec', 'catalog', 'stream', 'hot', 'warm', 'ingest', 'writer', 'reader', 'query', 'http', 'agent'},
+    'cli': DATA | {'agent', 'backup', 'query', 'server'},
     '.': {'cli'},
 }
 # Headers of one backend: for the folder they are in, for src/server, and for tests.
