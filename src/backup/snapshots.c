@@ -132,12 +132,69 @@ int snapshots_drop(struct snapshots *s, const char *id, struct err *err)
     char path[PATH_MAX];
     if (!*id || strlen(id) > 20 || strspn(id, "0123456789") != strlen(id))
         return err_set(err, ERR_NOT_FOUND, "there is no snapshot %.40s", id);
-    pthread_mutex_lock(&s->mtx);
+    if (pthread_mutex_trylock(&s->mtx) != 0)
+        return err_set(err, ERR_BUSY, "a snapshot is being made; try again");
     int rc = tree_join(s->dir, id, path, err);
     if (rc == OK && access(path, F_OK) < 0)
         rc = err_set(err, ERR_NOT_FOUND, "there is no snapshot %s", id);
     if (rc == OK)
         rc = tree_remove(path, err);
     pthread_mutex_unlock(&s->mtx);
+    return rc;
+}
+
+int snapshot_use(const char *path, struct backup_manifest *out, int *fd, struct err *err)
+{
+    char list[PATH_MAX];
+    struct buf text = BUF_INIT;
+    *out = (struct backup_manifest){0};
+    *fd = -1;
+    int rc = tree_join(path, SNAPSHOT_LIST, list, err);
+    if (rc < 0)
+        return rc;
+    *fd = open(list, O_RDONLY | O_CLOEXEC);
+    if (*fd < 0)
+        return err_sys(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, errno, "open %s", list);
+    if (flock(*fd, LOCK_SH | LOCK_NB) < 0)
+        rc = err_set(err, ERR_NOT_FOUND, "%s is being removed", path);
+    if (rc == OK)
+        rc = tree_read_file(list, SNAPSHOT_LIST_BYTES_MAX, &text, err);
+    if (rc == OK)
+        rc = backup_manifest_decode(text.data, text.len, out, err);
+    buf_release(&text);
+    if (rc < 0) {
+        close(*fd);
+        *fd = -1;
+    }
+    return rc;
+}
+
+static int back_up(const struct snapshot_info *snapshot, const char *dir, unsigned keep,
+                   const struct backup_io *io, struct backup_result *out, struct err *err)
+{
+    char root[PATH_MAX];
+    struct backup_manifest m;
+    int fd, rc = tree_join(snapshot->path, SNAPSHOT_DATA, root, err);
+    if (rc == OK)
+        rc = snapshot_use(snapshot->path, &m, &fd, err);
+    if (rc < 0)
+        return rc;
+    rc = backup_to_dir(&(struct backup_source){root, &m}, dir, keep, io, out, err);
+    backup_manifest_release(&m);
+    close(fd);
+    return rc;
+}
+
+int snapshots_backup(struct snapshots *s, const char *dir, unsigned keep, const struct backup_io *io,
+                     struct backup_result *out, struct err *err)
+{
+    struct snapshot_info snapshot;
+    struct err ignored = ERR_INIT;
+    int rc = snapshots_take(s, &snapshot, err);
+    if (rc < 0)
+        return rc;
+    rc = back_up(&snapshot, dir, keep, io, out, err);
+    if (snapshots_drop(s, snapshot.id, &ignored) < 0)
+        log_warn("backup", "snapshot not removed, the next one does it", "why=\"%s\"", ignored.text);
     return rc;
 }

@@ -19,7 +19,7 @@ struct command {
     int (*run)(const struct cli_io *io, int argc, char **argv);
 };
 
-extern const struct command command_serve, command_agent, command_query, command_replay, command_verify,
-    command_cardinality, command_jobs, command_cold;
+extern const struct command command_serve, command_agent, command_query, command_backup, command_restore,
+    command_replay, command_verify, command_cardinality, command_jobs, command_cold;
 
 #endif

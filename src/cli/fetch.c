@@ -3,13 +3,15 @@
 #include <ctype.h>
 #include <curl/curl.h>
 #include <jansson.h>
+#include <stdbool.h>
 #include <string.h>
 #include <strings.h>
 
-#define BODY_MAX    (1ull << 30)
-#define CONNECT_S   5L
-#define TIMEOUT_S   120L
-#define WARN_HEADER "warning:"
+#define BODY_MAX         (1ull << 30)
+#define CONNECT_S        5L
+#define TIMEOUT_S        120L
+#define ACTION_TIMEOUT_S 3600L /* the server may have much to do first */
+#define WARN_HEADER      "warning:"
 
 void fetch_escape(const char *text, struct buf *out)
 {
@@ -71,8 +73,12 @@ static int no_answer(CURLcode code, const char *url, const char *why, struct err
 static struct curl_slist *set_method(CURL *curl, const char *method, const char *json)
 {
     curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
-    if (!json)
+    if (!json && strcmp(method, "POST") != 0)
         return NULL;
+    if (!json) {
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, "");
+        return NULL;
+    }
     struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
     curl_easy_setopt(curl, CURLOPT_POSTFIELDS, json);
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
@@ -86,6 +92,7 @@ int fetch_get(const char *url, struct fetched *out, struct err *err)
 
 int fetch_send(const char *method, const char *url, const char *json, struct fetched *out, struct err *err)
 {
+    bool get = !strcmp(method, "GET");
     *out = (struct fetched){0, BUF_INIT, BUF_INIT};
     CURL *curl = curl_easy_init();
     if (!curl)
@@ -96,7 +103,7 @@ int fetch_send(const char *method, const char *url, const char *json, struct fet
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, CONNECT_S);
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT, TIMEOUT_S);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT, get ? TIMEOUT_S : ACTION_TIMEOUT_S);
     curl_easy_setopt(curl, CURLOPT_USERAGENT, "carat/" CARAT_VERSION);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, out);

@@ -3,6 +3,7 @@
 #include "base/nearest.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char *option_name_at(const void *ctx, size_t i)
@@ -57,4 +58,17 @@ int options_next(struct options *o, const char **value, struct err *err)
         return err_set(err, ERR_INVALID, "--%s needs a value", s->name);
     *value = eq ? eq + 1 : o->argv[o->at++];
     return s->id;
+}
+
+int options_count(const char *name, const char *text, uint64_t least, uint64_t most, uint64_t *out,
+                  struct err *err)
+{
+    size_t n = strlen(text);
+    bool digits = n > 0 && n < 19 && strspn(text, "0123456789") == n;
+    unsigned long long v = digits ? strtoull(text, NULL, 10) : 0;
+    if (!digits || v < least || v > most)
+        return err_set(err, ERR_INVALID, "--%s %.40s: expected a whole number from %llu to %llu", name, text,
+                       (unsigned long long)least, (unsigned long long)most);
+    *out = v;
+    return OK;
 }

@@ -5,6 +5,7 @@
 #include "base/err.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct option_spec {
     const char *name; /* without dashes */
@@ -26,5 +27,9 @@ struct options {
 /* The id of the next option with *value set (NULL for a flag), OPTIONS_OPERAND for a plain argument,
  * OPTIONS_END, or ERR_INVALID with the nearest known option named. */
 int options_next(struct options *o, const char **value, struct err *err);
+
+/* A whole number from `least` to `most` given to option --`name`; else ERR_INVALID. */
+int options_count(const char *name, const char *text, uint64_t least, uint64_t most, uint64_t *out,
+                  struct err *err);
 
 #endif

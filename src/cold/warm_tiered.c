@@ -170,8 +170,15 @@ static void tiered_free(struct warm *w)
 }
 
 static const struct warm_ops tiered_ops = {
-    "tiered",      tiered_put,  tiered_read,      tiered_scan, tiered_remove_if,
-    tiered_expire, tiered_sync, tiered_get_stats, tiered_free,
+    .name = "tiered",
+    .put = tiered_put,
+    .read = tiered_read,
+    .scan = tiered_scan,
+    .remove_if = tiered_remove_if,
+    .expire = tiered_expire,
+    .sync = tiered_sync,
+    .get_stats = tiered_get_stats,
+    .free = tiered_free,
 };
 
 static struct tiered *tiered_of(struct warm *w)

@@ -104,6 +104,20 @@ static void list_jobs(void *ctx, struct buf *json)
     jobs_list(ctx, json);
 }
 
+static void add_backup_api(struct server *s)
+{
+    struct snapshot_source from = {
+        .data_dir = s->dir.path,
+        .stream = s->stream,
+        .warm = s->warm_store,
+        .catalog = s->catalog,
+        .clock = s->clock,
+    };
+    s->snapshots = snapshots_new(&from);
+    s->api_backup = api_backup_new(s->snapshots);
+    api_backup_routes(s->api_backup, s->http);
+}
+
 static int add_routes(struct server *s, struct err *err)
 {
     struct readiness ready = {what_is_waited_for, s};
@@ -128,6 +142,7 @@ static int add_routes(struct server *s, struct err *err)
         .jobs = s->jobs,
     };
     api_admin_routes(&s->api_admin, s->http);
+    add_backup_api(s);
     return add_graphite_api(s, ready, err);
 }
 
@@ -173,6 +188,8 @@ void doors_close(struct server *s)
 
 void doors_free(struct server *s)
 {
+    api_backup_free(s->api_backup);
+    snapshots_free(s->snapshots);
     if (s->api_graphite)
         api_graphite_free(s->api_graphite);
     if (s->query_source)

@@ -9,6 +9,7 @@
 #include "cold/cold.h"
 #include "hot/hot.h"
 #include "http/api_admin.h"
+#include "http/api_backup.h"
 #include "http/api_graphite.h"
 #include "http/api_mackerel.h"
 #include "http/api_status.h"
@@ -54,6 +55,8 @@ struct server {
     struct graphite_listener *graphite;
     struct http_server *http;
     struct api_mackerel *api_mackerel;
+    struct snapshots *snapshots;
+    struct api_backup *api_backup;
     struct api_status api_status;
     struct api_graphite *api_graphite;
     struct query_source *query_source;

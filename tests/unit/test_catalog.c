@@ -203,7 +203,8 @@ static void flaky_free(struct catalog_store *s) {}
 
 static struct flaky flaky_new(void)
 {
-    static const struct catalog_store_ops ops = {"flaky", flaky_load, flaky_add, flaky_free};
+    static const struct catalog_store_ops ops = {
+        .name = "flaky", .load = flaky_load, .add = flaky_add, .free = flaky_free};
     return (struct flaky){{&ops}, catalog_store_mem_new(), -1, 0, 0};
 }
 
