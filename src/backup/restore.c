@@ -15,9 +15,8 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-#define MARK_FILE      "RESTORING"
-#define MARK_TEXT      "an unfinished carat restore: run it again\n"
-#define LAST_FILE      "FORMAT" /* without it no server takes the directory */
+#define MARK_FILE      "RESTORING" /* an unfinished restore: run it again */
+#define LAST_FILE      "FORMAT"    /* without it no server takes the directory */
 #define LAST_BYTES_MAX 4096
 #define LIST_BYTES_MAX (1u << 30)
 
@@ -32,6 +31,22 @@ struct restore {
 
 /* --- the directory it goes to --- */
 
+struct clearing {
+    const char *to;
+    struct err *err;
+};
+
+/* The mark stays: a removal that is killed is begun again too. */
+static int clear_one(void *ctx, const char *name)
+{
+    const struct clearing *c = ctx;
+    char path[PATH_MAX];
+    if (!strcmp(name, MARK_FILE))
+        return OK;
+    int rc = tree_join(c->to, name, path, c->err);
+    return rc == OK ? tree_remove(path, c->err) : rc;
+}
+
 static int clear_unfinished(const char *to, struct err *err)
 {
     char mark[PATH_MAX];
@@ -39,10 +54,21 @@ static int clear_unfinished(const char *to, struct err *err)
     if (rc < 0)
         return rc;
     if (access(mark, F_OK) == 0)
-        return tree_remove(to, err);
+        return fs_list(fs_posix(), to, clear_one, &(struct clearing){to, err}, err);
     if (!tree_is_empty(to))
         return err_set(err, ERR_INVALID, "%s is not empty; restore into a new directory", to);
     return OK;
+}
+
+/* Empty, and not through another name: whenever there is anything in the directory the mark is. */
+static int set_mark(const char *to, const char *mark, struct err *err)
+{
+    struct fs_file *f;
+    int rc = fs_open(fs_posix(), mark, FS_CREATE, &f, err);
+    if (rc < 0)
+        return rc;
+    fs_close(f);
+    return fs_sync_dir(fs_posix(), to, err);
 }
 
 static int begin(struct restore *r, const char *to, const struct backup_io *io,
@@ -56,7 +82,7 @@ static int begin(struct restore *r, const char *to, const struct backup_io *io,
         rc = tree_join(to, MARK_FILE, mark, err);
     if (rc == OK)
         rc = tree_make_parents(mark, err);
-    return rc == OK ? tree_write_file(mark, MARK_TEXT, strlen(MARK_TEXT), err) : rc;
+    return rc == OK ? set_mark(to, mark, err) : rc;
 }
 
 static int finish(struct restore *r, struct err *err)
