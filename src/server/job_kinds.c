@@ -49,6 +49,17 @@ static int on_read(void *ctx, uint32_t series, int64_t from_ms, int64_t until_ms
     return rc;
 }
 
+static int64_t on_base_since(void *ctx, uint32_t series)
+{
+    struct work *w = ctx;
+    const struct retention *r = rules_retention(w->s->rules, series);
+    struct retention own;
+    if (!r)
+        return INT64_MAX;
+    retention_of_step(r, catalog_step_ms(w->s->catalog, series), &own);
+    return clock_wall_ms(w->s->clock) - own.archives[0].keep_ms;
+}
+
 static int on_rebuild(void *ctx, uint32_t series, int64_t from_ms, int64_t until_ms, struct err *err)
 {
     struct work *w = ctx;
@@ -138,10 +149,12 @@ static struct replay_options replay_options(struct work *w)
         .lanes = s->lanes,
         .warm = s->warm,
         .clock = s->clock,
+        .memory_bytes = config_size_bytes(s->config, "replay.memory"),
         .store_lock = writer_store_lock(s->writer),
         .hot_new = hot_mem_new,
         .applied = on_applied,
         .read = on_read,
+        .base_since_ms = on_base_since,
         .rebuild = on_rebuild,
         .cancelled = on_cancelled,
         .progress = on_progress,

@@ -64,6 +64,7 @@ const struct config_key server_config_keys[] = {
 
     SIZE("warm.cache", "64M", "Block cache of the warm tier."),
 
+    SIZE("replay.memory", "256M", "Memory of a replay; more is faster, by fewer looks at the same windows."),
     DURATION("scrub.interval", "7d",
              "Everything stored is read and checked once in so long, and mended where possible; 0: never."),
     SIZE("scrub.rate", "1M", "Bytes a second the scrub reads at most; 0: no bound."),

@@ -283,6 +283,13 @@ static int on_stored_rollup(void *ctx, const struct part *part)
     return OK;
 }
 
+/* Damage that cannot be made good must go on to be told. */
+static bool can_rebuild(const struct mending *m, const struct replay_window *w)
+{
+    const struct replay_options *o = m->o;
+    return o->rebuild && (!o->base_since_ms || w->window_ms >= o->base_since_ms(o->ctx, w->series));
+}
+
 /* Damaged roll-ups are taken away and made again from the base: the stream does not have them. Under the
  * store lock. *gone: something was taken away. */
 static int drop_damaged_rollups(struct mending *m, const struct replay_window *w, struct pieces *p,
@@ -296,7 +303,7 @@ static int drop_damaged_rollups(struct mending *m, const struct replay_window *w
         *err = damage;
         return rc;
     }
-    *gone = p->damaged.n > 0 && m->o->rebuild;
+    *gone = p->damaged.n > 0 && can_rebuild(m, w);
     if (!*gone) {
         m->result->left += p->damaged.n > 0;
         return OK;
@@ -392,7 +399,7 @@ static int mend_pass(const struct replay_options *o, const struct replay_window 
 int replay_mend(const struct replay_options *o, struct replay_window *windows, size_t n,
                 struct replay_result *out, struct err *err)
 {
-    size_t max = o->max_windows ? o->max_windows : REPLAY_WINDOWS, unique = 0;
+    size_t max = replay_pass_windows(o), unique = 0;
     uint64_t before = out->mended;
     int rc = OK;
     qsort(windows, n, sizeof *windows, by_window);

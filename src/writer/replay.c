@@ -19,7 +19,6 @@ struct finding {
     struct hot *hot;
     struct hot_point *scratch;
     struct hot_taken taken;
-    size_t max_windows;
     uint64_t *ids; /* a bit a series that is wanted; NULL: all */
     uint32_t nids;
     struct replay_window *wanting;
@@ -125,9 +124,18 @@ static int compare_all(struct finding *f, struct err *err)
         if (rc == OK)
             rc = hot_release(f->hot, 0, &f->taken, NULL, err);
     } while (rc == OK && cursor != 0);
-    if (rc == OK && f->n >= f->max_windows)
+    /* Hot keeps its memory for windows to come; begun anew, what it holds is what it needs. */
+    hot_free(f->hot);
+    f->hot = f->o->hot_new(1);
+    if (rc == OK && f->n >= replay_pass_windows(f->o))
         rc = mend_found(f, err);
     return rc;
+}
+
+static bool is_full(const struct finding *f, const struct hot_stats *stats)
+{
+    uint64_t memory = f->o->memory_bytes ? f->o->memory_bytes : REPLAY_MEMORY;
+    return stats->bytes >= memory || (f->o->max_windows && stats->windows >= f->o->max_windows);
 }
 
 /* Between records: not too much in memory, and somebody may have enough. */
@@ -139,7 +147,7 @@ static int look_around(struct finding *f, const struct span *s, struct err *err)
     if (replay_cancelled(f->o))
         return err_set(err, ERR_CLOSED, "cancelled");
     hot_get_stats(f->hot, &stats);
-    return stats.windows >= f->max_windows ? compare_all(f, err) : OK;
+    return is_full(f, &stats) ? compare_all(f, err) : OK;
 }
 
 static int take_record(struct finding *f, const struct stream_record *rec, struct err *err)
@@ -186,8 +194,7 @@ int replay_run(const struct replay_options *o, struct replay_result *out, struct
                         .result = out,
                         .hot = o->hot_new(1),
                         .scratch = xmalloc(BATCH_MAX_POINTS * sizeof *f.scratch),
-                        .taken = HOT_TAKEN_INIT,
-                        .max_windows = o->max_windows ? o->max_windows : REPLAY_WINDOWS};
+                        .taken = HOT_TAKEN_INIT};
     int rc = choose_series(&f, err);
     if (rc == OK)
         rc = find_all(&f, err);

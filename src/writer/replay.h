@@ -43,6 +43,9 @@ struct replay_options {
     /* All points that arrived since then are in the stream, as of now: windows from there on can be made
      * whole, older damaged ones are left. INT64_MIN: all there ever were. */
     int64_t (*kept_since_ms)(void *ctx);
+    /* Since when the base archive of a series has all its points: only from there on can its roll-ups be made
+     * again, older damaged ones are left. NULL: always. */
+    int64_t (*base_since_ms)(void *ctx, uint32_t series);
     /* Makes the roll-ups of a time range again from the base (writer_rebuild). NULL: there are none. */
     int (*rebuild)(void *ctx, uint32_t series, int64_t from_ms, int64_t until_ms, struct err *err);
     /* NULL, or asked now and then; true ends the run with ERR_CLOSED. */
@@ -52,9 +55,10 @@ struct replay_options {
     void *ctx;
 
     struct stream_start from;
-    int64_t to_ms;      /* records appended after this are not looked at; 0: no bound */
-    const char *series; /* a glob over paths, or the whole name of a tagged series; NULL: all */
-    size_t max_windows; /* held in memory at a time, about 2 KB each; 0: 65536 */
+    int64_t to_ms;         /* records appended after this are not looked at; 0: no bound */
+    const char *series;    /* a glob over paths, or the whole name of a tagged series; NULL: all */
+    uint64_t memory_bytes; /* about so much is held; 0: 256 MiB */
+    size_t max_windows;    /* and never more windows than this; 0: no such bound */
 };
 
 struct replay_result {

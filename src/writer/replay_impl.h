@@ -6,7 +6,15 @@
 #include "writer/positions.h"
 #include "writer/replay.h"
 
-#define REPLAY_WINDOWS 65536
+#define REPLAY_MEMORY       (256u << 20)
+#define REPLAY_WINDOW_BYTES 2048 /* a window in hot at most, when all its slots are there */
+
+/* How many windows are made again in one pass. */
+static inline size_t replay_pass_windows(const struct replay_options *o)
+{
+    uint64_t n = (o->memory_bytes ? o->memory_bytes : REPLAY_MEMORY) / REPLAY_WINDOW_BYTES + 1;
+    return o->max_windows && o->max_windows < n ? o->max_windows : (size_t)n;
+}
 
 /* Records of all lanes in the order of their positions: a series may have moved between lanes when their
  * number changed, and only in this order is what is applied one contiguous run. */

@@ -64,7 +64,8 @@ struct world {
     struct warm *warm;
     pthread_mutex_t lock;
     uint64_t applied;
-    int64_t kept_since_ms;
+    int64_t kept_since_ms, base_since_ms;
+    int rebuilt;
 };
 
 static uint64_t on_applied(void *ctx, unsigned lane)
@@ -75,6 +76,17 @@ static uint64_t on_applied(void *ctx, unsigned lane)
 static int64_t on_kept_since(void *ctx)
 {
     return ((struct world *)ctx)->kept_since_ms;
+}
+
+static int64_t on_base_since(void *ctx, uint32_t series)
+{
+    return ((struct world *)ctx)->base_since_ms;
+}
+
+static int on_rebuild(void *ctx, uint32_t series, int64_t from_ms, int64_t until_ms, struct err *err)
+{
+    ((struct world *)ctx)->rebuilt++;
+    return OK;
 }
 
 static void world_init(struct world *w)
@@ -140,7 +152,7 @@ static struct part_key put(struct world *w, uint64_t lo, uint64_t hi, int first,
     return p.key;
 }
 
-static struct replay_result mend(struct world *w)
+static struct replay_result mend_step(struct world *w, uint32_t step_ms)
 {
     struct replay_options o = {.catalog = w->catalog,
                                .stream = &w->stream.base,
@@ -151,12 +163,20 @@ static struct replay_result mend(struct world *w)
                                .hot_new = hot_mem_new,
                                .applied = on_applied,
                                .kept_since_ms = on_kept_since,
+                               .base_since_ms = on_base_since,
+                               .rebuild = on_rebuild,
                                .ctx = w};
     struct replay_result r = {0};
-    struct replay_window window[] = {{ID, STEP, WINDOW}, {ID, STEP, WINDOW}};
+    int64_t window = window_start(WINDOW, step_ms);
+    struct replay_window windows[] = {{ID, step_ms, window}, {ID, step_ms, window}};
     struct err err = ERR_INIT;
-    assert_int_equal(replay_mend(&o, window, 2, &r, &err), OK);
+    assert_int_equal(replay_mend(&o, windows, 2, &r, &err), OK);
     return r;
+}
+
+static struct replay_result mend(struct world *w)
+{
+    return mend_step(w, STEP);
 }
 
 struct content {
@@ -261,6 +281,27 @@ static void damage_is_not_hidden_under_its_own_key(void **state)
     world_release(&w);
 }
 
+static void damaged_rollups_go_only_if_they_can_come_back(void **state)
+{
+    struct world w;
+    struct err err;
+    world_init(&w);
+    uint64_t p1 = append(&w, 1, 1, 2);
+    struct part p = {{ID, 3600000, window_start(WINDOW, 3600000), p1}, p1, (const uint8_t *)"anything", 8};
+    assert_int_equal(warm_put(w.warm, &p, 1, NULL, 0, &err), OK);
+    assert_int_equal(warm_mem_damage(w.warm, &p.key), 0);
+    w.base_since_ms = p.key.window_ms + 1;
+    assert_int_equal(mend_step(&w, 3600000).left, 1);
+    assert_int_equal(w.rebuilt, 0);
+    w.base_since_ms = p.key.window_ms;
+    struct replay_result r = mend_step(&w, 3600000);
+    assert_int_equal(r.left, 0);
+    assert_int_equal(r.mended, 1);
+    assert_int_equal(w.rebuilt, 1);
+    assert_int_equal(mend_step(&w, 3600000).mended, 0);
+    world_release(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -268,6 +309,7 @@ int main(void)
         cmocka_unit_test(a_hole_in_the_stream_brings_no_old_value_back),
         cmocka_unit_test(a_damaged_part_is_replaced_only_when_all_of_it_is_known),
         cmocka_unit_test(damage_is_not_hidden_under_its_own_key),
+        cmocka_unit_test(damaged_rollups_go_only_if_they_can_come_back),
     };
     return cmocka_run_group_tests_name("mend", tests, NULL, NULL);
 }
