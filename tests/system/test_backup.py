@@ -197,8 +197,9 @@ class Killed(Case):
         """What the backup has in hand stays whole: the dead server's snapshot and that of its successor."""
         server, client = self.filled()
         must = client.acknowledged()
+        # Unbuffered: communicate() reads from the pipe itself and would skip what a buffer holds.
         with subprocess.Popen([carat.BINARY, 'backup', '-', '--url', server.url('')], stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE) as backup:
+                              stderr=subprocess.PIPE, bufsize=0) as backup:
             tar = backup.stdout.read(4096)  # the pipe is full soon: the backup waits
             server.kill9()
             client.stop()
