@@ -169,6 +169,7 @@ static void tiered_free(struct warm *w)
     free(tiered_of(w));
 }
 
+/* No snapshot: one of warm alone would leave out what is in cold. */
 static const struct warm_ops tiered_ops = {
     .name = "tiered",
     .put = tiered_put,
