@@ -400,9 +400,86 @@ static int scrub_round(struct scrub *scrub, void *ctx, struct verify_result *r, 
     return verify(&w, true, config_size_bytes(s->config, "scrub.rate"), r, err);
 }
 
+/* --- rebuild --- */
+
+struct rebuild_args {
+    int64_t from_ms, to_ms;
+    char *series; /* a glob, NULL: all */
+};
+
+static void free_rebuild_args(void *args)
+{
+    struct rebuild_args *a = args;
+    if (a)
+        free(a->series);
+    free(a);
+}
+
+static int parse_rebuild(void *ctx, const json_t *request, void **args, struct err *err)
+{
+    struct server *s = ctx;
+    struct rebuild_args *a = xcalloc(1, sizeof *a);
+    int64_t now = clock_wall_ms(s->clock);
+    const json_t *from = json_object_get(request, "from"), *to = json_object_get(request, "to");
+    const json_t *series = json_object_get(request, "series");
+    a->to_ms = INT64_MAX / 4;
+    int rc = from ? take_time(from, "from", now, &a->from_ms, err) : OK;
+    if (rc == OK && to)
+        rc = take_time(to, "to", now, &a->to_ms, err);
+    if (rc == OK && series && !json_is_string(series))
+        rc = err_set(err, ERR_INVALID, "series is a glob, as a string");
+    if (rc == OK && series)
+        a->series = xstrdup(json_string_value(series));
+    if (rc != OK) {
+        free_rebuild_args(a);
+        return rc;
+    }
+    *args = a;
+    return OK;
+}
+
+static int rebuild_progress(void *ctx, uint64_t done, uint64_t total)
+{
+    struct job *j = ctx;
+    job_progress(j, done, total);
+    return job_cancelled(j) ? ERR_CLOSED : OK;
+}
+
+struct rebuild_some {
+    struct server *s;
+    struct job *job;
+    const struct rebuild_args *args;
+    uint64_t done;
+    struct err *err;
+};
+
+static int rebuild_node(void *ctx, const struct catalog_node *node)
+{
+    struct rebuild_some *r = ctx;
+    if (!node->id)
+        return OK;
+    int rc = writer_rebuild(r->s->writer, node->id, r->args->from_ms, r->args->to_ms, NULL, NULL, r->err);
+    return rc == OK ? rebuild_progress(r->job, ++r->done, 0) : rc;
+}
+
+/* Makes coarse archives again from the base, e.g. after rules gained an archive. */
+static int run_rebuild(struct job *j, void *ctx, void *args, struct err *err)
+{
+    struct server *s = ctx;
+    const struct rebuild_args *a = args;
+    if (!a->series)
+        return writer_rebuild(s->writer, 0, a->from_ms, a->to_ms, rebuild_progress, j, err);
+    struct rebuild_some some = {s, j, a, 0, err};
+    int rc = catalog_find(s->catalog, a->series, strlen(a->series), 0, rebuild_node, &some, err);
+    if (rc == OK && !some.done)
+        return err_set(err, ERR_NOT_FOUND, "no series matches %.100s", a->series);
+    return rc;
+}
+
 static const struct job_kind kinds[] = {
     {"replay", "seconds of stream", parse_replay, run_replay, free_replay_args},
     {"verify", "bytes", parse_verify, run_verify, free},
+    {"rebuild", "series", parse_rebuild, run_rebuild, free_rebuild_args},
 };
 
 int jobs_open(struct server *s, struct err *err)

@@ -121,6 +121,21 @@ class Verify(unittest.TestCase):
             self.assertIn('warm', out)
 
 
+class Rebuild(unittest.TestCase):
+    def test_it_changes_nothing_that_is_right(self):
+        with carat.Carat() as c:
+            fill(c)
+            c.restart()
+            code, out, err = cli(c, 'rebuild')
+            self.assertEqual(code, 0, out + err)
+            self.assertTrue(whole(c))
+            code, out, err = cli(c, 'verify')
+            self.assertEqual(code, 0, out + err)
+            code, out, err = cli(c, 'rebuild', '--series', 'no.such.*')
+            self.assertEqual(code, 1)
+            self.assertIn('no series matches no.such.*', err)
+
+
 class Cardinality(unittest.TestCase):
     def test_biggest_prefixes(self):
         with carat.Carat() as c:
