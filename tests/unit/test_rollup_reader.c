@@ -347,6 +347,31 @@ static void never_silently_short(void **state)
     }
 }
 
+/* The base went before its roll-ups, and a late point waits in hot: the day is not what is left of its base.
+ */
+static void an_expired_base_does_not_shorten_a_read(void **state)
+{
+    struct env *e = *state;
+    struct column c;
+    struct read_report report = {0};
+    struct err err = ERR_INIT;
+    e->now = T0 + DAY;
+    for (int i = 0; i < 1440; i++)
+        write_point(e, i, 1);
+    flush(e, 0, true);
+    e->hot = (hot_free(e->hot), hot_mem_new(1));
+    reader_free(e->reader);
+    e->reader = reader_new(&(struct reader_options){
+        .catalog = e->catalog, .hot = e->hot, .warm = e->warm, .archives = archives, .rules_ctx = e});
+    assert_int_equal(warm_expire(e->warm, 60000, T0 + 20 * DAY, &err), OK);
+    write_point(e, 1439, 1);
+    assert_int_equal(reader_fetch_archive(e->reader, SERIES, 86400000, AGGREGATION_COUNT, T0, T0 + DAY, 10,
+                                          &c, &report, &err),
+                     OK);
+    assert_true(c.values[0] == 1440);
+    free(c.values);
+}
+
 /* Where a span came from: for a reader's meta. */
 static void spans_tell_their_tiers(void **state)
 {
@@ -377,6 +402,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(any_moment_any_archive, setup, teardown),
         cmocka_unit_test_setup_teardown(unknown_archives_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(never_silently_short, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_expired_base_does_not_shorten_a_read, setup, teardown),
         cmocka_unit_test_setup_teardown(spans_tell_their_tiers, setup, teardown),
     };
     return cmocka_run_group_tests_name("rollup_reader", tests, NULL, NULL);

@@ -337,6 +337,34 @@ static void a_rebuild_makes_the_same(void **state)
     env_free(e);
 }
 
+/* Whatever was stored: where the base is whole, a rebuild says what the base says. */
+static void a_rebuild_mends_what_counts_too_much(void **state)
+{
+    struct env *e = env_new((uint32_t[]){60, 300}, 2);
+    struct err err = ERR_INIT;
+    for (size_t i = 0; i < 300; i++)
+        write_point(e, i, (double)i);
+    flush(e, 100);
+    struct found bad = stored(e, 300000, T0);
+    bad.r.field[ROLLUP_COUNT][2] = 99;
+    struct buf block = BUF_INIT;
+    rollup_block_encode(&bad.r, &block);
+    struct part p = {{SERIES, 300000, T0, bad.hi + 7}, 1, block.data, block.len};
+    struct part_key old = {SERIES, 300000, T0, bad.hi};
+    assert_int_equal(warm_put(e->warm, &p, 1, &old, 1, &err), OK);
+    for (int whole = 0; whole < 2; whole++) {
+        flush_batch_clear(&e->batch);
+        assert_int_equal(
+            rollup_rebuild(&e->maker, &e->batch, SERIES, 60000, T0, T0 + DAY, whole ? T0 : T0 + DAY, &err),
+            OK);
+        assert_int_equal(flush_batch_put(&e->batch, e->warm, &err), OK);
+        assert_true(stored(e, 300000, T0).r.field[ROLLUP_COUNT][2] == (whole ? 5 : 99));
+    }
+    check_archives(e);
+    buf_release(&block);
+    env_free(e);
+}
+
 static void a_warm_that_fails_is_told(void **state)
 {
     struct env *e = env_new((uint32_t[]){60, 300}, 2);
@@ -362,6 +390,7 @@ int main(void)
         cmocka_unit_test(changed_content_has_a_larger_position),
         cmocka_unit_test(an_expired_base_does_not_empty_slots),
         cmocka_unit_test(a_rebuild_makes_the_same),
+        cmocka_unit_test(a_rebuild_mends_what_counts_too_much),
         cmocka_unit_test(a_warm_that_fails_is_told),
     };
     return cmocka_run_group_tests_name("rollup_writer", tests, NULL, NULL);
