@@ -137,11 +137,13 @@ static void find_names(struct query *q, struct fetched *f)
 static bool place_whole(struct fetched_series *s, const struct column *c)
 {
     int64_t offset = c->start_ms / 1000 - s->start_s;
-    if (c->step_ms != s->step_s * 1000 || offset < 0 || offset % s->step_s)
+    if (c->step_ms != s->step_s * 1000 || offset % s->step_s)
         return false;
-    size_t at = (size_t)(offset / s->step_s);
-    if (at < s->n)
-        memcpy(s->values + at, c->values, (c->n < s->n - at ? c->n : s->n - at) * sizeof *s->values);
+    int64_t at = offset / s->step_s, skip = at < 0 ? -at : 0;
+    if (skip >= (int64_t)c->n || at >= (int64_t)s->n)
+        return true;
+    size_t to = at < 0 ? 0 : (size_t)at, n = c->n - (size_t)skip;
+    memcpy(s->values + to, c->values + skip, (n < s->n - to ? n : s->n - to) * sizeof *s->values);
     return true;
 }
 
@@ -166,8 +168,13 @@ static bool load_values(struct query *q, const struct scope *scope, struct fetch
 {
     struct query_source *src = q->env->source;
     int64_t end = scope->end_s < scope->now_s ? scope->end_s : scope->now_s;
-    uint32_t step_ms = src->ops->step_ms(src, s->id);
-    if (!step_ms || scope->start_s > scope->now_s || scope->start_s > end)
+    if (scope->start_s > scope->now_s || scope->start_s > end)
+        return false;
+    /* The same start for the grid and for the values: it decides which archive answers. */
+    struct read_range range = {
+        .from_ms = scope->start_s * 1000, .until_ms = end * 1000 + 1, .now_ms = scope->now_s * 1000};
+    int64_t step_ms = src->ops->step_ms(src, s->id, &range);
+    if (!step_ms)
         return false;
     int64_t step = step_ms < 1000 ? 1 : step_ms / 1000;
     s->step_s = step;
@@ -183,8 +190,9 @@ static bool load_values(struct query *q, const struct scope *scope, struct fetch
         s->values[i] = column_missing();
     struct column c = {.n = 0};
     struct err err = ERR_INIT;
-    size_t max_slots = s->n * (step_ms < 1000 ? 1000 / step_ms + 1 : 1) + 2;
-    int rc = src->ops->fetch(src, s->id, s->start_s * 1000, s->end_s * 1000, max_slots, &c, q->report, &err);
+    range.until_ms = s->end_s * 1000;
+    range.max_slots = s->n * (size_t)(step_ms < 1000 ? 1000 / step_ms + 1 : 1) + 4;
+    int rc = src->ops->fetch(src, s->id, &range, &c, q->report, &err);
     if (rc < 0) {
         if (rc != ERR_NOT_FOUND)
             query_fail(q, rc, "reading %.100s: %.300s", s->name, err.text);

@@ -60,15 +60,16 @@ static uint32_t db_lookup(struct query_source *s, const char *name, size_t len)
     return catalog_lookup(db(s)->catalog, name, len).id;
 }
 
-static uint32_t db_step_ms(struct query_source *s, uint32_t id)
+static int64_t db_step_ms(struct query_source *s, uint32_t id, const struct read_range *range)
 {
-    return catalog_step_ms(db(s)->catalog, id);
+    return reader_planned_step_ms(db(s)->reader, id, range);
 }
 
-static int db_fetch(struct query_source *s, uint32_t id, int64_t from_ms, int64_t until_ms, size_t max_slots,
+static int db_fetch(struct query_source *s, uint32_t id, const struct read_range *range,
                     struct column *column, struct read_report *report, struct err *err)
 {
-    return reader_fetch(db(s)->reader, id, from_ms, until_ms, max_slots, column, report, err);
+    struct read_spans spans;
+    return reader_fetch_planned(db(s)->reader, id, range, column, &spans, report, err);
 }
 
 static const struct query_source_ops db_ops = {db_find, db_each, db_lookup, db_step_ms, db_fetch};

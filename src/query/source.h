@@ -33,10 +33,12 @@ struct query_source_ops {
     int (*each)(struct query_source *s, bool tagged, query_name_fn fn, void *ctx);
     /* Exact canonical name; 0 if unknown. */
     uint32_t (*lookup)(struct query_source *s, const char *name, size_t len);
-    uint32_t (*step_ms)(struct query_source *s, uint32_t id);
-    /* As reader_fetch. */
-    int (*fetch)(struct query_source *s, uint32_t id, int64_t from_ms, int64_t until_ms, size_t max_slots,
-                 struct column *column, struct read_report *report, struct err *err);
+    /* Step of the answer to a fetch of this range: coarser where the range reaches back beyond what the
+     * finest archive keeps. 0: no such series. */
+    int64_t (*step_ms)(struct query_source *s, uint32_t id, const struct read_range *range);
+    /* As reader_fetch_planned. */
+    int (*fetch)(struct query_source *s, uint32_t id, const struct read_range *range, struct column *column,
+                 struct read_report *report, struct err *err);
 };
 
 struct catalog;

@@ -117,6 +117,17 @@ static void read_span(struct reader *r, struct filling *f, bool plain, struct re
         report_add(report, &own.why);
 }
 
+int64_t reader_planned_step_ms(struct reader *r, uint32_t series, const struct read_range *range)
+{
+    struct retention archives;
+    struct plan plan;
+    if (archives_of(r, series, &archives, NULL) != OK)
+        return 0;
+    plan_make(&archives, clamp_time(range->now_ms), clamp_time(range->from_ms), clamp_time(range->until_ms),
+              range->max_points, &plan);
+    return plan.step_ms ? plan.step_ms : archives.archives[0].step_ms;
+}
+
 int reader_fetch_planned(struct reader *r, uint32_t series, const struct read_range *range,
                          struct column *column, struct read_spans *spans, struct read_report *report,
                          struct err *err)

@@ -75,6 +75,9 @@ struct read_spans {
     struct read_span span[RETENTION_ARCHIVES];
 };
 
+/* Step of the grid reader_fetch_planned will answer on; 0: no such series. */
+int64_t reader_planned_step_ms(struct reader *r, uint32_t series, const struct read_range *range);
+
 /* Values from the best archives for the range, on one grid: the coarsest step among them. Finer spans are
  * aggregated from their points' true sums and counts by the series' rule; a coarse slot with a smaller share
  * of its points (those up to now) than xFilesFactor has no value. column->step_ms tells the grid. With only

@@ -102,6 +102,21 @@ static int open_cold(struct server *s, struct err *err)
     return rc;
 }
 
+/* Nothing is moved or expired while the stream is still being applied: what is missing in hot could be what a
+ * roll-up at the border is made from. */
+static size_t steps_to_move(void *ctx, uint32_t *steps_ms, size_t cap)
+{
+    struct server *s = ctx;
+    struct err ignored;
+    return writer_caught_up(s->writer, &ignored) ? rules_steps(s->rules, steps_ms, cap) : 0;
+}
+
+static int64_t keep_of_step(void *ctx, uint32_t step_ms)
+{
+    struct server *s = ctx;
+    return rules_step_keep_ms(s->rules, step_ms);
+}
+
 static int start_mover(struct server *s, struct err *err)
 {
     struct mover_options o = {
@@ -109,9 +124,9 @@ static int start_mover(struct server *s, struct err *err)
         .cold = s->cold,
         .clock = s->clock,
         .metrics = s->metrics,
-        .steps = rules_steps,
-        .keep_ms = rules_step_keep_ms,
-        .ctx = s->rules,
+        .steps = steps_to_move,
+        .keep_ms = keep_of_step,
+        .ctx = s,
         .after_ms = config_duration_ms(s->config, "cold.after"),
         .interval_ms = config_duration_ms(s->config, "cold.interval"),
         .bytes_per_s = config_size_bytes(s->config, "cold.rate"),

@@ -162,14 +162,15 @@ static uint32_t mem_lookup(struct query_source *src, const char *name, size_t le
     return 0;
 }
 
-static uint32_t mem_step_ms(struct query_source *src, uint32_t id)
+static int64_t mem_step_ms(struct query_source *src, uint32_t id, const struct read_range *range)
 {
-    return (uint32_t)(mem_of(src)->v[id - 1].step_s * 1000);
+    return mem_of(src)->v[id - 1].step_s * 1000;
 }
 
-static int mem_fetch(struct query_source *src, uint32_t id, int64_t from_ms, int64_t until_ms,
-                     size_t max_slots, struct column *c, struct read_report *report, struct err *err)
+static int mem_fetch(struct query_source *src, uint32_t id, const struct read_range *range, struct column *c,
+                     struct read_report *report, struct err *err)
 {
+    int64_t from_ms = range->from_ms, until_ms = range->until_ms;
     struct mem_series *s = &mem_of(src)->v[id - 1];
     if (mem_of(src)->broken) {
         report->incomplete = true;
@@ -182,7 +183,7 @@ static int mem_fetch(struct query_source *src, uint32_t id, int64_t from_ms, int
     c->n = until_ms > c->start_ms ? (size_t)((until_ms - c->start_ms + c->step_ms - 1) / c->step_ms) : 0;
     if (!c->n)
         return OK;
-    if (c->n > max_slots)
+    if (c->n > range->max_slots)
         return err_set(err, ERR_LIMIT, "too many slots");
     c->values = xmalloc(c->n * sizeof *c->values);
     for (size_t i = 0; i < c->n; i++) {
