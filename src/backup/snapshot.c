@@ -100,15 +100,30 @@ static int link_one(void *ctx, const char *name, uint64_t size, struct err *err)
                                           : rc; /* removed since it was listed: the manifest has moved on */
 }
 
-/* 1: it was replaced meanwhile. The link keeps the inode, so its number cannot come again. */
-static int same_manifest(const char *now, const char *taken, bool had_one)
+static int same_bytes(const char *a, const char *b, struct err *err)
+{
+    struct buf x = BUF_INIT, y = BUF_INIT;
+    int rc = tree_read_file(a, SMALL_BYTES_MAX, &x, err);
+    if (rc == OK)
+        rc = tree_read_file(b, SMALL_BYTES_MAX, &y, err);
+    if (rc == OK)
+        rc = x.len == y.len && !memcmp(x.data, y.data, x.len) ? OK : 1;
+    buf_release(&x);
+    buf_release(&y);
+    return rc;
+}
+
+/* 1: it was replaced meanwhile. A link keeps the inode, so its number cannot come again. */
+static int same_manifest(const char *now, const char *taken, bool had_one, struct err *err)
 {
     struct stat a, b;
     if (stat(now, &a) < 0)
         return had_one;
     if (!had_one || stat(taken, &b) < 0)
         return 1;
-    return a.st_ino == b.st_ino || (a.st_dev != b.st_dev && a.st_size == b.st_size) ? OK : 1;
+    if (a.st_dev == b.st_dev && a.st_ino == b.st_ino)
+        return OK;
+    return a.st_dev == b.st_dev ? 1 : same_bytes(now, taken, err);
 }
 
 /* 1: again. */
@@ -128,7 +143,7 @@ static int link_tree_once(struct taking *t, struct err *err)
         rc = link_or_copy(t, now, (uint64_t)st.st_size, taken, err);
     if (rc == OK)
         rc = tree_each(t->tree_from, link_one, t, err);
-    return rc == OK ? same_manifest(now, taken, has_manifest) : rc == ERR_NOT_FOUND ? 1 : rc;
+    return rc == OK ? same_manifest(now, taken, has_manifest, err) : rc == ERR_NOT_FOUND ? 1 : rc;
 }
 
 static int link_tree(struct taking *t, const char *name, struct err *err)

@@ -158,6 +158,23 @@ static void rows_may_be_added_again(void **state)
     check_rows(*state, "1/60000/a 2/60000/b ");
 }
 
+static void a_copy_has_the_rows_of_its_moment(void **state)
+{
+    struct subject *x = *state;
+    struct catalog_row rows[] = {row(1, "a"), row(2, "b")};
+    struct err err = ERR_INIT;
+    char copy[sizeof x->path];
+    snprintf(copy, sizeof copy, "%.80s/copy", x->dir);
+    assert_int_equal(add(x, rows, 1), OK);
+    assert_int_equal(x->s->ops->copy(x->s, copy, &err), OK);
+    assert_int_equal(add(x, rows + 1, 1), OK);
+    check_rows(x, "1/60000/a 2/60000/b ");
+    close_subject(x);
+    strcpy(x->path, copy);
+    open_subject(x);
+    check_rows(x, "1/60000/a ");
+}
+
 static void a_contradiction_adds_nothing(void **state)
 {
     struct catalog_row first = row(5, "five"), more[] = {row(6, "six"), row(5, "fife"), row(7, "seven")};
@@ -461,6 +478,7 @@ int main(void)
         BOTH(load_stops_where_told),
         BOTH(random_operations_agree_with_a_model),
         BOTH(a_catalog_comes_back_as_it_was),
+        DISK(a_copy_has_the_rows_of_its_moment),
         DISK(other_files_and_versions_are_refused),
         DISK(wrong_values_are_noticed),
         DISK(two_ids_for_one_name_are_noticed),

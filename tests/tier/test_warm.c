@@ -1233,6 +1233,28 @@ static void a_window_without_a_key_is_refused(void **state)
     check_read(e, 1, 100 * SPAN, INT64_MAX, "137438953471:1..18446744073709551615");
 }
 
+/* Without a sync before: the snapshot has what was put, and nothing that comes later. */
+static void a_snapshot_opens_as_a_tier(void **state)
+{
+    struct env *e = *state;
+    struct err err = ERR_INIT;
+    char dir[96];
+    snprintf(dir, sizeof dir, "%s/snapshot", e->dir);
+    put(e, 1, 1, 3, 9);
+    if (warm_snapshot(e->warm, dir, &err) == ERR_UNSUPPORTED)
+        return; /* a backend without files */
+    put(e, 1, 2, 10, 12);
+    struct warm *whole = e->warm;
+    struct warm_rocksdb_options o = {.dir = dir};
+    if (warm_rocksdb_open(&o, &e->warm, &err) < 0)
+        fail_msg("%s", err.text);
+    check_read(e, 1, 0, INT64_MAX, "1:3..9");
+    warm_free(e->warm);
+    e->warm = whole;
+    check_read(e, 1, 0, INT64_MAX, "1:3..9 2:10..12");
+    assert_true(warm_snapshot(e->warm, dir, &err) < 0); /* it is there */
+}
+
 #define CONFORMANCE(f)                                                                                       \
     {                                                                                                        \
 #f, f, setup, teardown, NULL                                                                         \
@@ -1251,6 +1273,7 @@ static const struct CMUnitTest conformance[] = {
     CONFORMANCE(numbers_are_counted),
     CONFORMANCE(a_scan_goes_group_by_group),
     CONFORMANCE(only_what_is_unchanged_is_removed),
+    CONFORMANCE(a_snapshot_opens_as_a_tier),
     CONFORMANCE(a_read_sees_all_of_a_put_or_nothing),
     CONFORMANCE(random_operations_match_the_model),
 };

@@ -393,6 +393,113 @@ static void old_segments_go_when_consumed_and_old(void **state)
     assert_true(stream_synced_pos(d->s, 0) == pos[19]);
 }
 
+static int copy_to(void *ctx, const struct stream_file *f)
+{
+    struct fs *fs = fs_posix();
+    struct fs_file *from, *to;
+    struct err err = ERR_INIT;
+    char path[256];
+    uint8_t *bytes = xmalloc(f->size);
+    size_t got = f->size;
+    snprintf(path, sizeof path, "%s/%.3s", (const char *)ctx, f->name); /* its lane's directory */
+    assert_int_equal(fs_mkdir(fs, path, &err), OK);
+    snprintf(path, sizeof path, "%s/%s", (const char *)ctx, f->name);
+    if (f->path) {
+        assert_int_equal(fs_open(fs, f->path, FS_READ, &from, &err), OK);
+        assert_int_equal(fs_pread(from, bytes, f->size, 0, &got, &err), OK);
+        fs_close(from);
+    } else {
+        memcpy(bytes, f->bytes, f->size);
+    }
+    assert_int_equal(got, f->size);
+    assert_int_equal(fs_open(fs, path, FS_CREATE | FS_EXCLUSIVE, &to, &err), OK);
+    assert_int_equal(fs_pwrite(to, bytes, f->size, 0, &err), OK);
+    fs_close(to);
+    free(bytes);
+    return 0;
+}
+
+/* Makes the copy the stream of the test. */
+static void change_to_copy(struct disk *d, const struct stream_hold *hold, unsigned partitions)
+{
+    struct err err = ERR_INIT;
+    char copy[sizeof d->log];
+    snprintf(copy, sizeof copy, "%s/copy", d->dir);
+    assert_int_equal(fs_mkdir(fs_posix(), copy, &err), OK);
+    assert_int_equal(stream_files(d->s, hold, copy_to, copy, &err), OK);
+    put(d, 0, 10); /* too late */
+    stream_free(d->s);
+    strcpy(d->log, copy);
+    must_open(d, partitions);
+}
+
+static void a_held_stream_is_not_trimmed_and_its_copy_is_whole(void **state)
+{
+    struct disk *d = *state;
+    struct err err = ERR_INIT;
+    struct stream_hold hold;
+    uint64_t pos[20];
+    must_open(d, 1);
+    for (int i = 0; i < 20; i++) /* four a segment */
+        pos[i] = put(d, 0, 14000);
+    assert_int_equal(stream_checkpoint(d->s, 0, pos[9], &err), OK);
+    stream_hold(d->s, &hold);
+    assert_true(hold.checkpoint[0] == pos[9]);
+    atomic_store(&d->clock.now_ms, 100000);
+    assert_int_equal(stream_checkpoint(d->s, 0, pos[18], &err), OK);
+    assert_true(count(d, 0).first == pos[0]);
+    stream_hold(d->s, &(struct stream_hold){{0}}); /* another one */
+    stream_release(d->s);
+    assert_int_equal(stream_checkpoint(d->s, 0, pos[18], &err), OK);
+    assert_true(count(d, 0).first == pos[0]);
+    change_to_copy(d, &hold, 1);
+    assert_true(stream_checkpoint_get(d->s, 0) == pos[9]);
+    struct counted c = count(d, 0);
+    assert_int_equal(c.damaged, 0);
+    assert_true(c.first == pos[8] && c.last == pos[19]); /* from the segment with the checkpoint on */
+    assert_true(put(d, 0, 10) > pos[19]);
+}
+
+static void a_released_stream_is_trimmed(void **state)
+{
+    struct disk *d = *state;
+    struct err err = ERR_INIT;
+    struct stream_hold hold;
+    uint64_t pos = 0;
+    must_open(d, 1);
+    for (int i = 0; i < 20; i++)
+        pos = put(d, 0, 14000);
+    stream_hold(d->s, &hold);
+    stream_release(d->s);
+    atomic_store(&d->clock.now_ms, 100000);
+    assert_int_equal(stream_checkpoint(d->s, 0, pos, &err), OK);
+    assert_int_equal(count(d, 0).records, 4);
+}
+
+/* Its newest position is known only from the checkpoint of a partition that is gone. */
+static void a_copy_gives_no_position_again(void **state)
+{
+    struct disk *d = *state;
+    struct err err = ERR_INIT;
+    struct stream_hold hold;
+    must_open(d, 3);
+    put(d, 0, 10);
+    uint64_t pos = 0;
+    for (int i = 0; i < 2; i++) { /* every open leaps */
+        reopen(d, 3);
+        pos = put(d, 2, 10);
+    }
+    assert_int_equal(stream_checkpoint(d->s, 2, pos, &err), OK);
+    atomic_store(&d->clock.now_ms, 100000);
+    reopen(d, 1);
+    assert_int_equal(stream_checkpoint(d->s, 2, pos, &err), OK);
+    reopen(d, 1);
+    assert_int_equal(stream_log_lanes(d->s), 1);
+    stream_hold(d->s, &hold);
+    change_to_copy(d, &hold, 1);
+    assert_true(put(d, 0, 10) > pos);
+}
+
 static void restarts_without_appends_leave_no_files(void **state)
 {
     struct disk *d = *state;
@@ -551,6 +658,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(positions_grow_over_restarts_and_partition_counts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(retired_partitions_stay_until_consumed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(old_segments_go_when_consumed_and_old, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_held_stream_is_not_trimmed_and_its_copy_is_whole, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_released_stream_is_trimmed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_copy_gives_no_position_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(restarts_without_appends_leave_no_files, set_up, tear_down),
         cmocka_unit_test_setup_teardown(damage_is_set_aside_and_told_only_where_it_matters, set_up,
                                         tear_down),
