@@ -186,6 +186,48 @@ class WhileItRuns(Case):
         return [os.path.join(d, f) for d, _, files in os.walk(top) for f in files if f.endswith('.sst')]
 
 
+class OtherTiers(Case):
+    def test_a_directory_with_a_manifest_that_moves_on_is_copied_whole(self):
+        """As the cold tier does: new files, the manifest switched by a rename, old files removed."""
+        with carat.Carat() as server:
+            top = os.path.join(server.data, 'other')
+            ended = threading.Event()
+            mover = threading.Thread(target=self.move_on, args=(top, ended))
+            os.mkdir(top)
+            mover.start()
+            try:
+                carat.wait_for('a manifest', lambda: os.path.exists(os.path.join(top, 'manifest')))
+                for i in range(5):
+                    self.good('backup', self.path(f'b{i}'), '--url', server.url(''))
+            finally:
+                ended.set()
+                mover.join()
+        for i in range(5):
+            self.good('restore', self.path(f'b{i}'), '--to', self.path(f'd{i}'))
+            with open(self.path(f'd{i}/other/manifest'), encoding='utf-8') as f:
+                named = f.read().split()
+            self.assertEqual(len(named), 20)
+            for name in named:
+                with open(self.path(f'd{i}/other/{name}'), encoding='utf-8') as f:
+                    self.assertEqual(f.read(), name)
+
+    @staticmethod
+    def move_on(top, ended):
+        names, number = [], 0
+        while not ended.is_set():
+            number += 1
+            names.append(f'{number:016x}.pack')
+            gone, names = names[:-20], names[-20:]
+            for name, text in ((names[-1], names[-1]), ('manifest', '\n'.join(names))):
+                with open(os.path.join(top, name + '.tmp'), 'w', encoding='utf-8') as f:
+                    f.write(text)
+                if name != 'manifest' or len(names) == 20:
+                    os.rename(os.path.join(top, name + '.tmp'), os.path.join(top, name))
+            for name in gone:
+                os.unlink(os.path.join(top, name))
+            time.sleep(0.002)
+
+
 class Killed(Case):
     def filled(self):
         server = self.enterContext(carat.Carat(BUSY))
