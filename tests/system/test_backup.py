@@ -1,12 +1,14 @@
 """Backups of a running server: every point acknowledged before one began is in what is restored from it."""
 import contextlib
 import http.client
+import io
 import json
 import os
 import random
 import re
 import shutil
 import subprocess
+import tarfile
 import tempfile
 import threading
 import time
@@ -20,6 +22,7 @@ BUSY = ('stream.segment_size=256K', 'stream.keep=1s', 'stream.tail=128K', 'hot.f
 SERIES = 50
 POINTS = 100
 PAUSE_S = 0.004  # between two posts of a client
+PACKS, PACKS_MOVED = 200, 100
 OVERWRITES = 0.1  # the rest are written once, so that no later point hides a lost one
 SLOTS = 20000
 OLDEST = int(time.time()) // 60 * 60 - (SLOTS + 60) * 60
@@ -197,35 +200,33 @@ class OtherTiers(Case):
             mover.start()
             try:
                 carat.wait_for('a manifest', lambda: os.path.exists(os.path.join(top, 'manifest')))
-                for i in range(5):
-                    self.good('backup', self.path(f'b{i}'), '--url', server.url(''))
+                tars = [self.good('backup', '-', '--url', server.url('')).stdout for _ in range(20)]
             finally:
                 ended.set()
                 mover.join()
-        for i in range(5):
-            self.good('restore', self.path(f'b{i}'), '--to', self.path(f'd{i}'))
-            with open(self.path(f'd{i}/other/manifest'), encoding='utf-8') as f:
-                named = f.read().split()
-            self.assertEqual(len(named), 20)
-            for name in named:
-                with open(self.path(f'd{i}/other/{name}'), encoding='utf-8') as f:
-                    self.assertEqual(f.read(), name)
+        for tar in tars:
+            with tarfile.open(fileobj=io.BytesIO(tar)) as t:
+                named = t.extractfile('other/manifest').read().decode().split()
+                self.assertEqual(len(named), PACKS)
+                self.assertEqual([t.extractfile('other/' + name).read().decode() for name in named], named)
+                self.assertEqual(t.getnames()[-1], 'carat-backup.json')
 
     @staticmethod
     def move_on(top, ended):
         names, number = [], 0
         while not ended.is_set():
-            number += 1
-            names.append(f'{number:016x}.pack')
-            gone, names = names[:-20], names[-20:]
-            for name, text in ((names[-1], names[-1]), ('manifest', '\n'.join(names))):
-                with open(os.path.join(top, name + '.tmp'), 'w', encoding='utf-8') as f:
-                    f.write(text)
-                if name != 'manifest' or len(names) == 20:
-                    os.rename(os.path.join(top, name + '.tmp'), os.path.join(top, name))
+            for _ in range(PACKS_MOVED if names else PACKS):
+                number += 1
+                names.append(f'{number:016x}.pack')
+                with open(os.path.join(top, names[-1]), 'w', encoding='utf-8') as f:
+                    f.write(names[-1])
+            gone, names = names[:-PACKS], names[-PACKS:]
+            with open(os.path.join(top, 'manifest.tmp'), 'w', encoding='utf-8') as f:
+                f.write('\n'.join(names))
+            os.rename(os.path.join(top, 'manifest.tmp'), os.path.join(top, 'manifest'))
             for name in gone:
                 os.unlink(os.path.join(top, name))
-            time.sleep(0.002)
+            time.sleep(0.005)
 
 
 class Killed(Case):
