@@ -63,6 +63,8 @@ static int add_arg(const char *s, size_t n, struct arena *arena, struct http_pai
 int url_parse_args(const char *s, size_t n, size_t max_args, struct arena *arena, struct http_pairs *args,
                    struct err *err)
 {
+    if (n == 0)
+        return OK; /* s may be NULL then */
     const char *end = s + n;
     while (s < end) {
         const char *amp = memchr(s, '&', (size_t)(end - s));
