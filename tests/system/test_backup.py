@@ -18,7 +18,7 @@ import carat
 
 # Small bounds, so that segments roll and are trimmed, windows are flushed and checkpoints move meanwhile.
 BUSY = ('stream.segment_size=256K', 'stream.keep=1s', 'stream.tail=128K', 'hot.flush_delay=1s', 'hot.max_unflushed=2s',
-        'hot.flush_round=300ms', 'stream.checkpoint_interval=300ms')
+        'hot.flush_round=300ms', 'stream.checkpoint_interval=300ms', 'cold.after=1d', 'cold.interval=1s')
 SERIES = 50
 POINTS = 100
 PAUSE_S = 0.004  # between two posts of a client
@@ -131,7 +131,8 @@ class WhileItRuns(Case):
         seed = random.randrange(1 << 20)
         with carat.Carat(BUSY) as server:
             clients = clients_for(server, 2, seed)
-            carat.wait_for('points, flushes and trimming', lambda: server.metric('carat_windows_flushed_total') > 200
+            carat.wait_for('points in every tier', lambda: server.metric('carat_windows_flushed_total') > 200
+                           and (server.metric('carat_mover_removed_parts_total') or 0) > 50
                            and sum(c.count for c in clients) > 30000)
             copies = []
             for i in range(3):  # each a moment later, the second and third on top of the first
