@@ -54,11 +54,11 @@ static int put_all(struct lane *l, const struct hot_taken *t, struct err *err)
     return rc;
 }
 
-int flush_slice(struct lane *l, const struct hot_due *due, size_t budget, struct hot_taken *t, size_t *moved,
-                struct err *err)
+int flush_slice(struct lane *l, const struct hot_due *due, uint32_t *at, size_t budget, struct hot_taken *t,
+                size_t *moved, struct err *err)
 {
     struct writer *w = l->writer;
-    uint32_t cursor = l->cursor;
+    uint32_t cursor = *at;
     *moved = 0;
     int rc = hot_take(w->o.hot, l->number, due, &cursor, budget, t, err);
     if (rc != OK)
@@ -79,7 +79,7 @@ int flush_slice(struct lane *l, const struct hot_due *due, size_t budget, struct
         return rc; /* the cursor stays: the same windows are tried again */
     counter_add(w->flushed_windows, t->n);
     counter_add(w->flushed_points, points);
-    l->cursor = cursor;
+    *at = cursor;
     *moved = t->n;
     return OK;
 }
@@ -111,7 +111,7 @@ static int flush_lane(struct lane *l, bool pressure, struct hot_taken *t, struct
         .all = pressure,
     };
     size_t moved;
-    return flush_slice(l, &due, BUDGET, t, &moved, err);
+    return flush_slice(l, &due, &l->cursor, BUDGET, t, &moved, err);
 }
 
 void *flusher_main(void *arg)
@@ -139,4 +139,18 @@ void *flusher_main(void *arg)
     }
     hot_taken_release(&taken);
     return NULL;
+}
+
+int flush_all(struct lane *l, struct err *err)
+{
+    struct hot_due due = {.all = true};
+    struct hot_taken taken = HOT_TAKEN_INIT;
+    uint32_t cursor = 0;
+    size_t moved;
+    int rc;
+    do
+        rc = flush_slice(l, &due, &cursor, BUDGET, &taken, &moved, err);
+    while (rc == OK && cursor != 0);
+    hot_taken_release(&taken);
+    return rc;
 }

@@ -58,6 +58,24 @@ static void apply_record(struct lane *l, const struct stream_record *rec)
     }
 }
 
+/* A part claims that every point of its run was applied, and of two parts the one that ends later wins. A run
+ * across a damaged stretch would claim points it never saw, and bring back values they had replaced, so all
+ * windows end where the stretch begins. */
+static void end_runs(struct lane *l)
+{
+    for (;;) {
+        struct err err = ERR_INIT;
+        if (flush_all(l, &err) == OK)
+            return;
+        counter_add(l->writer->flush_errors, 1);
+        if (log_allowed(&l->corrupt_log, NULL))
+            log_error("writer", "windows before a damaged stretch not flushed, trying again",
+                      "lane=%u why=\"%s\"", l->number, err.text);
+        if (writer_sleep(l->writer, 500))
+            return;
+    }
+}
+
 static void lane_loop(struct lane *l, struct stream_reader *reader)
 {
     struct writer *w = l->writer;
@@ -69,6 +87,7 @@ static void lane_loop(struct lane *l, struct stream_reader *reader)
             return;
         if (rc == ERR_CORRUPT) {
             counter_add(w->corrupt_records, 1);
+            end_runs(l);
             continue;
         }
         if (rc < 0) {

@@ -224,7 +224,7 @@ static bool flush_everything(struct writer *w, struct lane *l, struct hot_taken 
     do {
         if (clock_wall_ms(w->o.clock) >= deadline_ms)
             return false;
-        if (flush_slice(l, &due, 5000, t, &moved, &err) != OK) {
+        if (flush_slice(l, &due, &l->cursor, 5000, t, &moved, &err) != OK) {
             log_error("writer", "windows not flushed at the end, the stream still has them", "why=\"%s\"",
                       err.text);
             return false;

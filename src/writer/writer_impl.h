@@ -69,9 +69,12 @@ uint64_t lane_pos_at(struct lane *l, int64_t wall_ms);
 
 /* flush.c */
 void *flusher_main(void *writer);
-/* One look at up to `budget` series of a lane. *moved: windows stored. */
-int flush_slice(struct lane *l, const struct hot_due *due, size_t budget, struct hot_taken *scratch,
-                size_t *moved, struct err *err) must_check;
+/* One look at up to `budget` series of a lane from *at on, which moves on (0 again after a round) once
+ * everything taken is stored. *moved: windows stored. */
+int flush_slice(struct lane *l, const struct hot_due *due, uint32_t *at, size_t budget,
+                struct hot_taken *scratch, size_t *moved, struct err *err) must_check;
+/* Every window of the lane, in the lane's own thread, so that none changes meanwhile. */
+int flush_all(struct lane *l, struct err *err) must_check;
 
 /* scan.c: definitions after `from[lane]` into the catalog. */
 int scan_definitions(struct writer *w, const uint64_t *from, struct err *err) must_check;
