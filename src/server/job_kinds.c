@@ -254,19 +254,27 @@ static void free_replay_args(void *args)
     free(a);
 }
 
+/* What replay and rebuild have in common: an optional end and an optional glob (malloc'ed). */
+static int take_to_and_series(const json_t *request, int64_t now_ms, int64_t *to_ms, char **series,
+                              struct err *err)
+{
+    const json_t *to = json_object_get(request, "to"), *glob = json_object_get(request, "series");
+    int rc = to ? take_time(to, "to", now_ms, to_ms, err) : OK;
+    if (rc == OK && glob && !json_is_string(glob))
+        rc = err_set(err, ERR_INVALID, "series is a glob, as a string");
+    if (rc == OK && glob)
+        *series = xstrdup(json_string_value(glob));
+    return rc;
+}
+
 static int parse_replay(void *ctx, const json_t *request, void **args, struct err *err)
 {
     struct server *s = ctx;
     struct replay_args *a = xcalloc(1, sizeof *a);
     int64_t now = clock_wall_ms(s->clock);
-    const json_t *to = json_object_get(request, "to"), *series = json_object_get(request, "series");
     int rc = take_from(json_object_get(request, "from"), now, &a->from, err);
-    if (rc == OK && to)
-        rc = take_time(to, "to", now, &a->to_ms, err);
-    if (rc == OK && series && !json_is_string(series))
-        rc = err_set(err, ERR_INVALID, "series is a glob, as a string");
-    if (rc == OK && series)
-        a->series = xstrdup(json_string_value(series));
+    if (rc == OK)
+        rc = take_to_and_series(request, now, &a->to_ms, &a->series, err);
     if (rc != OK) {
         free_replay_args(a);
         return rc;
@@ -420,16 +428,11 @@ static int parse_rebuild(void *ctx, const json_t *request, void **args, struct e
     struct server *s = ctx;
     struct rebuild_args *a = xcalloc(1, sizeof *a);
     int64_t now = clock_wall_ms(s->clock);
-    const json_t *from = json_object_get(request, "from"), *to = json_object_get(request, "to");
-    const json_t *series = json_object_get(request, "series");
+    const json_t *from = json_object_get(request, "from");
     a->to_ms = INT64_MAX / 4;
     int rc = from ? take_time(from, "from", now, &a->from_ms, err) : OK;
-    if (rc == OK && to)
-        rc = take_time(to, "to", now, &a->to_ms, err);
-    if (rc == OK && series && !json_is_string(series))
-        rc = err_set(err, ERR_INVALID, "series is a glob, as a string");
-    if (rc == OK && series)
-        a->series = xstrdup(json_string_value(series));
+    if (rc == OK)
+        rc = take_to_and_series(request, now, &a->to_ms, &a->series, err);
     if (rc != OK) {
         free_rebuild_args(a);
         return rc;
