@@ -1,5 +1,7 @@
 #include "model/name.h"
 
+#include "base/utf8.h"
+
 #include <string.h>
 
 struct tag {
@@ -13,21 +15,6 @@ size_t name_path_len(const char *name, size_t len)
 {
     const char *semi = memchr(name, ';', len);
     return semi ? (size_t)(semi - name) : len;
-}
-
-/* Length of the well-formed multi-byte UTF-8 sequence at s, 0 if there is none. */
-static size_t utf8_len(const uint8_t *s, size_t n)
-{
-    size_t want = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : s[0] >= 0xc2 ? 2 : 0;
-    if (!want || s[0] > 0xf4 || n < want)
-        return 0;
-    for (size_t i = 1; i < want; i++)
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) ||
-        (s[0] == 0xf4 && s[1] > 0x8f))
-        return 0;
-    return want;
 }
 
 static bool bytes_ok(const char *name, size_t len)
