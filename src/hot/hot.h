@@ -36,8 +36,8 @@ struct hot_stats {
     uint64_t late_points;     /* applied to a window other than the series' newest */
 };
 
-/* Applies points that came with stream position `pos`; positions of one partition never go down
- * between calls, except after hot_rewind (replay). One thread per partition. */
+/* Applies points that came with stream position `pos`; positions of one partition never go down between
+ * calls. A record may come in several calls. One thread per partition. */
 int hot_apply(struct hot *h, unsigned partition, uint64_t pos, const struct hot_point *points, size_t n,
               struct err *err) must_check;
 

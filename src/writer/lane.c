@@ -34,30 +34,6 @@ static void wait_for_room(struct writer *w)
         ;
 }
 
-/* Applies until it sticks. Only our own memory is involved, so a failure that is not damage cannot heal by
- * itself; it is tried again rather than skipped, because a skipped record would be a lost one. */
-static void apply_record(struct lane *l, const struct stream_record *rec)
-{
-    struct writer *w = l->writer;
-    for (;;) {
-        struct err err = ERR_INIT;
-        int64_t start = clock_mono_us(w->o.clock);
-        int rc = lane_apply(l, rec, &err);
-        histogram_observe_us(w->apply_seconds, (uint64_t)(clock_mono_us(w->o.clock) - start));
-        if (rc == OK)
-            return;
-        if (log_allowed(&l->corrupt_log, NULL))
-            log_error("writer", "record not applied", "lane=%u pos=%llu status=%s why=\"%s\"", l->number,
-                      (unsigned long long)rec->pos, status_name(rc), err.text);
-        if (rc == ERR_CORRUPT || rc == ERR_UNSUPPORTED) {
-            counter_add(w->corrupt_records, 1);
-            return;
-        }
-        if (writer_sleep(w, 500))
-            return;
-    }
-}
-
 /* A part claims that every point of its run was applied, and of two parts the one that ends later wins. A run
  * across a damaged stretch would claim points it never saw, and bring back values they had replaced, so all
  * windows end where the stretch begins. */
@@ -73,6 +49,32 @@ static void end_runs(struct lane *l)
                       "lane=%u why=\"%s\"", l->number, err.text);
         if (writer_sleep(l->writer, 500))
             return;
+    }
+}
+
+/* Applies until it sticks. Only our own memory is involved, so a failure that is not damage cannot heal by
+ * itself; it is tried again rather than skipped, because a skipped record would be a lost one.
+ * False: the writer is stopping and it is not applied. */
+static bool apply_record(struct lane *l, const struct stream_record *rec)
+{
+    struct writer *w = l->writer;
+    for (;;) {
+        struct err err = ERR_INIT;
+        int64_t start = clock_mono_us(w->o.clock);
+        int rc = lane_apply(l, rec, &err);
+        histogram_observe_us(w->apply_seconds, (uint64_t)(clock_mono_us(w->o.clock) - start));
+        if (rc == OK)
+            return true;
+        if (log_allowed(&l->corrupt_log, NULL))
+            log_error("writer", "record not applied", "lane=%u pos=%llu status=%s why=\"%s\"", l->number,
+                      (unsigned long long)rec->pos, status_name(rc), err.text);
+        if (rc == ERR_CORRUPT || rc == ERR_UNSUPPORTED) {
+            counter_add(w->corrupt_records, 1);
+            end_runs(l);
+            return true;
+        }
+        if (writer_sleep(w, 500))
+            return false;
     }
 }
 
@@ -103,7 +105,8 @@ static void lane_loop(struct lane *l, struct stream_reader *reader)
             continue;
         }
         wait_for_room(w);
-        apply_record(l, &rec);
+        if (!apply_record(l, &rec))
+            return; /* stopping: it stays after the checkpoint and is applied at the next start */
         note_minute(l, &rec);
         atomic_store_explicit(&l->applied, rec.pos, memory_order_release);
     }

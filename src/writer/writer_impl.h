@@ -59,7 +59,7 @@ struct writer {
     struct log_limit flush_log;
 };
 
-/* apply.c: one record into catalog and hot. ERR_CORRUPT leaves both as they were. */
+/* apply.c: one record into catalog and hot. ERR_CORRUPT, ERR_UNSUPPORTED: no point of it was applied. */
 int lane_apply(struct lane *l, const struct stream_record *rec, struct err *err) must_check;
 
 /* lane.c */
