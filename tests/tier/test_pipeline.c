@@ -491,7 +491,8 @@ static void a_hole_in_the_stream_brings_nothing_old_back(void **state)
     submit(w, &b);
     add(w, &b, 0, 0, 2);
     submit(w, &b);
-    wait_for_windows(w, 1);
+    check_all(w);           /* the 2 is applied, */
+    wait_for_windows(w, 1); /* and its window has left hot */
     struct err err = ERR_INIT;
     assert_int_equal(warm_sync(w->warm, &err), OK);
     assert_int_equal(stream_checkpoint_get(w->stream, 0), 0);
