@@ -1,13 +1,14 @@
 /* The server proper: libmicrohttpd's callbacks, from the first byte of a request to its end.
  *
- * Threads: every callback of one connection runs on the same thread of libmicrohttpd's pool. The handler's
- * reply may come from anywhere (request.h has the states). Lock order: server mtx, request mtx,
- * libmicrohttpd's own. */
+ * Threads: one accepts (accept.h) and deals the connections out to libmicrohttpd's daemons, a thread each.
+ * Every callback of one connection runs on its daemon's thread. The handler's reply may come from anywhere
+ * (request.h has the states). Lock order: server mtx, request mtx, libmicrohttpd's own. */
 #include "http/http.h"
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "http/accept.h"
 #include "http/listen.h"
 #include "http/request.h"
 
@@ -33,11 +34,16 @@
 /* After the time of http_server_stop is over: for the 503s to leave. */
 #define LAST_WORDS_MS 500
 
+#define THREADS_MAX 64
+
 struct http_server {
     struct http_options o;
     char *listen;
     struct route_table routes;
-    struct MHD_Daemon *daemon; /* NULL: not started, or stopped */
+    struct acceptor *acceptor; /* NULL: not started, or stopped */
+    struct MHD_Daemon *daemon[THREADS_MAX];
+    unsigned next_daemon;  /* owned by the acceptor's thread */
+    _Atomic unsigned open; /* connections; those just dealt out are not in it yet */
     unsigned port;
     struct log_limit log_limit;
     struct counter *requests[4]; /* by class, 2xx first */
@@ -65,6 +71,7 @@ int http_server_new(const struct http_options *o, struct http_server **out, stru
     s->o = *o;
     s->o.listen = s->listen = xstrdup(o->listen);
     s->o.threads = o->threads ? o->threads : 2;
+    s->o.threads = s->o.threads < THREADS_MAX ? s->o.threads : THREADS_MAX;
     s->o.max_body_bytes = o->max_body_bytes ? o->max_body_bytes : 16u << 20;
     s->o.max_connections = o->max_connections ? o->max_connections : 10000;
     s->o.idle_timeout_s = o->idle_timeout_s ? o->idle_timeout_s : 90;
@@ -88,7 +95,7 @@ int http_server_new(const struct http_options *o, struct http_server **out, stru
 void http_server_route(struct http_server *s, const char *method, const char *pattern, http_handler_fn fn,
                        void *ctx)
 {
-    assert(!s->daemon);
+    assert(!s->acceptor);
     route_add(&s->routes, method, pattern, fn, ctx);
 }
 
@@ -239,7 +246,12 @@ static void on_connection(void *ctx, struct MHD_Connection *c, void **socket_ctx
                           enum MHD_ConnectionNotificationCode code)
 {
     struct http_server *s = ctx;
-    gauge_add(s->connections, code == MHD_CONNECTION_NOTIFY_STARTED ? 1 : -1);
+    bool started = code == MHD_CONNECTION_NOTIFY_STARTED;
+    gauge_add(s->connections, started ? 1 : -1);
+    if (started)
+        atomic_fetch_add(&s->open, 1);
+    else
+        atomic_fetch_sub(&s->open, 1);
 }
 
 /* We have taken the arguments. libmicrohttpd would take them too, into the connection's small memory, and
@@ -361,27 +373,62 @@ static void raise_file_limit(const struct http_server *s)
                  "open_files=%llu wanted=%llu", (unsigned long long)l.rlim_cur, (unsigned long long)want);
 }
 
+/* The acceptor's questions. */
+
+static bool has_room(void *ctx)
+{
+    struct http_server *s = ctx;
+    return atomic_load(&s->open) < s->o.max_connections;
+}
+
+static void take_connection(void *ctx, int fd, const struct sockaddr *addr, socklen_t len)
+{
+    struct http_server *s = ctx;
+    struct MHD_Daemon *d = s->daemon[s->next_daemon++ % s->o.threads];
+    MHD_add_connection(d, fd, addr, len); /* on failure it has closed the socket and told on_log */
+}
+
+static struct MHD_Daemon *start_daemon(struct http_server *s)
+{
+    return MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
+                                MHD_USE_NO_LISTEN_SOCKET,
+                            0, NULL, NULL, on_access, s, MHD_OPTION_EXTERNAL_LOGGER, on_log, s,
+                            MHD_OPTION_CONNECTION_LIMIT, s->o.max_connections, MHD_OPTION_CONNECTION_TIMEOUT,
+                            s->o.idle_timeout_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                            (size_t)CONNECTION_MEMORY, MHD_OPTION_URI_LOG_CALLBACK, on_request_line, s,
+                            MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_NOTIFY_CONNECTION,
+                            on_connection, s, MHD_OPTION_END);
+}
+
+static void stop_daemons(struct http_server *s)
+{
+    for (unsigned i = 0; i < s->o.threads; i++) {
+        if (s->daemon[i])
+            MHD_stop_daemon(s->daemon[i]);
+        s->daemon[i] = NULL;
+    }
+}
+
 int http_server_start(struct http_server *s, struct err *err)
 {
     int fd;
-    assert(!s->daemon);
+    assert(!s->acceptor);
     int rc = listen_open(s->listen, "http.listen", &fd, err);
     if (rc)
         return rc;
     raise_file_limit(s);
     s->port = listen_port(fd);
-    s->daemon =
-        MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0,
-                         NULL, NULL, on_access, s, MHD_OPTION_EXTERNAL_LOGGER, on_log, s,
-                         MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_THREAD_POOL_SIZE, s->o.threads,
-                         MHD_OPTION_CONNECTION_LIMIT, s->o.max_connections, MHD_OPTION_CONNECTION_TIMEOUT,
-                         s->o.idle_timeout_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-                         MHD_OPTION_URI_LOG_CALLBACK, on_request_line, s, MHD_OPTION_NOTIFY_COMPLETED,
-                         on_completed, s, MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_END);
-    /* On failure libmicrohttpd may or may not have closed the socket; a descriptor is the smaller loss. */
-    if (!s->daemon)
-        return err_sys(err, ERR_IO, errno, "cannot start the HTTP server on %s (http.listen)", s->listen);
-    return OK;
+    for (unsigned i = 0; i < s->o.threads && !rc; i++)
+        if (!(s->daemon[i] = start_daemon(s)))
+            rc = err_sys(err, ERR_IO, errno, "cannot start the HTTP server on %s (http.listen)", s->listen);
+    struct acceptor_options o = {.fd = fd, .room = has_room, .take = take_connection, .ctx = s};
+    if (!rc)
+        rc = acceptor_start(&o, &s->acceptor, err);
+    if (rc) {
+        stop_daemons(s);
+        close(fd);
+    }
+    return rc;
 }
 
 unsigned http_server_port(struct http_server *s)
@@ -427,20 +474,17 @@ static void abandon_waiting(struct http_server *s)
 
 void http_server_stop(struct http_server *s, int timeout_ms)
 {
-    if (!s->daemon)
+    if (!s->acceptor)
         return;
     pthread_mutex_lock(&s->mtx);
     s->stopping = true;
     pthread_mutex_unlock(&s->mtx);
-    int fd = MHD_quiesce_daemon(s->daemon);
-    shutdown(fd, SHUT_RDWR); /* refuse connections now; the number stays ours until the threads are gone */
+    acceptor_stop(s->acceptor);
+    s->acceptor = NULL;
     wait_idle(s, timeout_ms);
     abandon_waiting(s);
     wait_idle(s, LAST_WORDS_MS);
-    MHD_stop_daemon(s->daemon);
-    s->daemon = NULL;
-    if (fd >= 0)
-        close(fd);
+    stop_daemons(s);
 }
 
 void http_server_free(struct http_server *s)

@@ -6,6 +6,7 @@
 
 #include <arpa/inet.h>
 #include <assert.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@ struct client_reply {
     struct buf head, body;
 };
 
+/* -1 with errno when there is no connection. */
 static inline int client_dial(unsigned port)
 {
     int fd = socket(AF_INET, SOCK_STREAM, 0);
@@ -28,7 +30,9 @@ static inline int client_dial(unsigned port)
     struct timeval t = {20, 0}; /* a reply that never comes fails the test instead of hanging it */
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t);
     if (connect(fd, (struct sockaddr *)&a, sizeof a) < 0) {
+        int errnum = errno;
         close(fd);
+        errno = errnum;
         return -1;
     }
     return fd;

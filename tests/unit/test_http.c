@@ -5,12 +5,14 @@
 #include "http/url.h"
 #include "http_client.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -479,6 +481,18 @@ static void *stop_thread(void *ctx)
     return NULL;
 }
 
+/* Until nobody listens any more. Not in a hurry: each try leaves a port in TIME_WAIT, and when there are no
+ * more of them connecting fails, too, for another reason. */
+static void wait_refused(unsigned port)
+{
+    for (int fd;; nanosleep(&(struct timespec){0, 2000000}, NULL)) {
+        if ((fd = client_dial(port)) >= 0)
+            close(fd);
+        else if (errno == ECONNREFUSED)
+            return;
+    }
+}
+
 static void stopping_waits_for_requests_under_way(void **state)
 {
     struct fixture *f = *state;
@@ -488,8 +502,7 @@ static void stopping_waits_for_requests_under_way(void **state)
     pthread_t t;
     struct stopper s = {f->server, 20000};
     pthread_create(&t, NULL, stop_thread, &s);
-    for (int other; (other = client_dial(f->port)) >= 0;) /* until nobody listens any more */
-        close(other);
+    wait_refused(f->port);
     text_reply(r, "still answered");
     client_read(fd, &f->reply, 1);
     assert_string_equal(client_body(&f->reply), "still answered");
