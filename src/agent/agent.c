@@ -5,6 +5,7 @@
 #include "agent/schedule.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/thread_name.h"
 
 #include <assert.h>
 #include <curl/curl.h>
@@ -295,6 +296,7 @@ bool agent_turn(struct agent *a, int max_wait_ms)
 static void *run(void *ctx)
 {
     struct agent *a = ctx;
+    thread_name("carat-agent");
     while (agent_turn(a, TURN_MS))
         ;
     return NULL;

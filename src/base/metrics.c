@@ -161,6 +161,22 @@ void metrics_visit(struct metrics *m, metrics_visit_fn fn, void *ctx)
     pthread_mutex_unlock(&m->mtx);
 }
 
+void metrics_each(struct metrics *m, metrics_each_fn fn, void *ctx)
+{
+    pthread_mutex_lock(&m->mtx);
+    for (struct metric *x = m->first; x; x = x->next) {
+        struct metric_view v = {x->name, x->labels, !strcmp(x->type, "counter"), 0, x->histogram};
+        if (x->kind == COUNTER)
+            v.value = (double)counter_get(x->counter);
+        else if (x->kind == GAUGE)
+            v.value = (double)atomic_load_explicit(&x->gauge.value, memory_order_relaxed);
+        else if (x->kind == GAUGE_FN)
+            v.value = x->fn ? x->fn(x->ctx) : 0;
+        fn(ctx, &v);
+    }
+    pthread_mutex_unlock(&m->mtx);
+}
+
 static void render_value(void *ctx, const char *name, const char *labels, double value)
 {
     struct buf *out = ctx;

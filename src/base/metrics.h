@@ -11,6 +11,7 @@
 #include "base/buf.h"
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct metrics;
@@ -68,6 +69,18 @@ static inline void histogram_observe_us(struct histogram *h, uint64_t us)
 /* Calls fn for every number a rendering would show, e.g. to store them as series. */
 typedef void (*metrics_visit_fn)(void *ctx, const char *name, const char *labels, double value);
 void metrics_visit(struct metrics *, metrics_visit_fn fn, void *ctx);
+
+/* A metric as it is, for those who keep its history. Exactly one of the last two is meant: `histogram` if it
+ * is not NULL, else `value`. */
+struct metric_view {
+    const char *name, *labels; /* "" if there are none */
+    bool grows;                /* a counter: only its increase says something */
+    double value;
+    struct histogram *histogram;
+};
+/* Every metric, by name, then labels; under the registry's lock, as a metrics_gauge_fn. */
+typedef void (*metrics_each_fn)(void *ctx, const struct metric_view *v);
+void metrics_each(struct metrics *, metrics_each_fn fn, void *ctx);
 
 void metrics_render(struct metrics *, struct buf *out);
 

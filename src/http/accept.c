@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/thread_name.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -51,6 +52,7 @@ static bool accept_one(struct acceptor *a)
 static void *acceptor_main(void *ctx)
 {
     struct acceptor *a = ctx;
+    thread_name("carat-accept");
     for (bool stop = false; !stop;) {
         if (!a->o.room(a->o.ctx))
             stop = wait_ms(a, false, NO_ROOM_MS);

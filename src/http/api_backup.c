@@ -1,6 +1,7 @@
 #include "http/api_backup.h"
 
 #include "base/mem.h"
+#include "base/thread_name.h"
 
 #include <inttypes.h>
 #include <pthread.h>
@@ -38,6 +39,7 @@ static void reply_snapshot(struct http_request *r, const struct snapshot_info *s
 static void *take_main(void *arg)
 {
     struct api_backup *a = arg;
+    thread_name("carat-backup");
     struct http_request *r = a->request;
     struct snapshot_info info;
     struct err err = ERR_INIT;

@@ -1,6 +1,7 @@
 #include "http/api_graphite.h"
 
 #include "base/mem.h"
+#include "base/thread_name.h"
 #include "query/api.h"
 
 #include <pthread.h>
@@ -143,6 +144,7 @@ static struct waiting *take(struct api_graphite *a)
 static void *work(void *arg)
 {
     struct api_graphite *a = arg;
+    thread_name("carat-query");
     for (struct waiting *w; (w = take(a));) {
         answer(a, w);
         free(w);

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/thread_name.h"
 #include "ingest/graphite_socket.h"
 #include "ingest/graphite_text.h"
 
@@ -395,6 +396,7 @@ static void *reader_run(void *arg)
     struct reader *r = arg;
     struct graphite_listener *l = r->l;
     int timeout_ms = l->o.idle_timeout_ms ? IDLE_CHECK_MS : -1;
+    thread_name("carat-graphite");
     while (!atomic_load(&l->stopping))
         turn(r, timeout_ms);
     epoll_ctl(r->epoll, EPOLL_CTL_DEL, r->wake, NULL);

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/thread_name.h"
 #include "model/window.h"
 #include "warm/warm_key.h"
 
@@ -339,6 +340,7 @@ int mover_round(struct mover *m, struct err *err)
 static void *mover_main(void *arg)
 {
     struct mover *m = arg;
+    thread_name("carat-mover");
     do
         (void)!mover_round(m, NULL); /* counted and logged there */
     while (!pause_ms(m, m->o.interval_ms));

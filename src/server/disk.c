@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/thread_name.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -67,6 +68,7 @@ int disk_accepting(void *watch, struct err *why)
 static void *watch_main(void *arg)
 {
     struct disk_watch *w = arg;
+    thread_name("carat-disk");
     pthread_mutex_lock(&w->mtx);
     while (!w->ending) {
         struct timespec until;

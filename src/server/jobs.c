@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/thread_name.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -162,6 +163,7 @@ static void run_job(struct jobs *s, struct job *j)
 static void *jobs_main(void *arg)
 {
     struct jobs *s = arg;
+    thread_name("carat-job");
     pthread_mutex_lock(&s->mtx);
     while (!s->stopping) {
         struct job *j = oldest_queued(s);

@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* A server that listens on every address is reached at the loopback one. */
-static void own_url(struct server *s, char *out, size_t size)
+void server_own_url(struct server *s, char *out, size_t size)
 {
     const char *listen = config_string(s->config, "http.listen");
     unsigned port = http_server_port(s->http);
@@ -29,7 +29,7 @@ int local_agent_start(struct server *s, struct err *err)
     char url[300], id[HOST_ID_MAX + 1];
     if (!config_bool(s->config, "agent.enabled"))
         return OK;
-    own_url(s, url, sizeof url);
+    server_own_url(s, url, sizeof url);
     const char *host_id = config_string(s->config, "agent.host_id");
     if (!*host_id) {
         int rc = host_id_get(fs_posix(), s->dir.path, "/etc/machine-id", id, err);

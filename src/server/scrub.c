@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/thread_name.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -58,6 +59,7 @@ static void *scrub_main(void *arg)
     struct scrub *s = arg;
     int64_t first = s->o.interval_ms / 10;
     int64_t next = clock_mono_ms(clock_system()) + (first < FIRST_MAX_MS ? first : FIRST_MAX_MS);
+    thread_name("carat-scrub");
     for (;;) {
         sleep_until(s, next);
         if (scrub_stopping(s))

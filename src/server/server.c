@@ -86,6 +86,8 @@ static int open_all(struct server *s, struct err *err)
         rc = doors_open(s, err);
     if (rc == OK)
         rc = local_agent_start(s, err);
+    if (rc == OK)
+        rc = self_watch_start(s, err);
     return rc;
 }
 
@@ -93,10 +95,12 @@ static void close_all(struct server *s)
 {
     int64_t deadline_ms = clock_wall_ms(s->clock) + STOP_MS;
     local_agent_stop(s);
+    self_watch_stop(s);
     doors_close(s);
     jobs_close(s);
     if (s->stream)
         stream_close(s->stream);
+    self_watch_free(s);
     doors_free(s);
     disk_watch_stop(s->disk);
     jobs_free(s->jobs);

@@ -91,5 +91,12 @@ const struct config_key server_config_keys[] = {
 
     BOOL("agent.enabled", "true", "Measure the machine the server runs on."),
     STRING("agent.host_id", "", "Host id of those measurements; empty: one is made and kept in data.dir."),
+
+    BOOL("watch.store", "true", "Keep the server's own metrics as series carat.<node>.*, and probe it."),
+    STRING("watch.node", "", "This server's name in them; empty: the host's name."),
+    DURATION("watch.interval", "10s", "Time between two looks at the own metrics."),
+    DURATION("watch.probe_interval", "10s",
+             "Time between two probes: a point posted and read back through the public doors; 0s: none."),
+    DURATION("watch.probe_timeout", "30s", "A probed point that cannot be read after so long is a failure."),
 };
 const size_t server_config_keys_n = ARRAY_LEN(server_config_keys);

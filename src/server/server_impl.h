@@ -26,6 +26,7 @@
 #include "server/scrub.h"
 #include "stream/stream.h"
 #include "warm/warm.h"
+#include "watch/watch.h"
 #include "writer/writer.h"
 
 struct agent;
@@ -64,6 +65,7 @@ struct server {
     struct jobs *jobs;
     struct scrub *scrub; /* NULL if switched off */
     struct agent *agent; /* NULL if switched off */
+    struct watch *watch; /* NULL if switched off */
 };
 
 /* storage.c: catalog, stream, tiers, writer, reader. What was opened before a failure stays for
@@ -87,5 +89,13 @@ void jobs_close(struct server *s);
 /* local_agent.c: after doors_open, before doors_close. */
 int local_agent_start(struct server *s, struct err *err) must_check;
 void local_agent_stop(struct server *s);
+/* Where this server is reached from this machine, once the doors are open. */
+void server_own_url(struct server *s, char *out, size_t size);
+
+/* self_watch.c: after doors_open; stopped before doors_close, freed after stream_close and before
+ * doors_free. */
+int self_watch_start(struct server *s, struct err *err) must_check;
+void self_watch_stop(struct server *s);
+void self_watch_free(struct server *s);
 
 #endif

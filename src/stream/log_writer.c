@@ -6,6 +6,7 @@
 #include "stream/log_lane.h"
 
 #include "base/log.h"
+#include "base/thread_name.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -246,6 +247,7 @@ static void run(struct log_lane *l)
 void *log_writer_main(void *lane)
 {
     struct log_lane *l = lane;
+    thread_name("carat-sync");
     run(l);
     if (l->file)
         fs_close(l->file);

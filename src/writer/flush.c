@@ -1,6 +1,8 @@
 /* Moving closed windows from hot to warm: copy, store, then release what did not change meanwhile. */
 #include "writer/writer_impl.h"
 
+#include "base/thread_name.h"
+
 #define TICK_MS   100
 #define BUDGET    20000 /* series looked at in one tick: a million in 5 s */
 #define PUT_PARTS 256   /* base parts; the coarse ones they change come on top */
@@ -119,6 +121,7 @@ void *flusher_main(void *arg)
     struct writer *w = arg;
     struct hot_taken taken = HOT_TAKEN_INIT;
     int64_t backoff_ms = 0;
+    thread_name("carat-flush");
     while (!writer_sleep(w, backoff_ms ? backoff_ms : TICK_MS)) {
         struct hot_stats stats;
         hot_get_stats(w->o.hot, &stats);

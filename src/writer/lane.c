@@ -1,5 +1,7 @@
 #include "writer/writer_impl.h"
 
+#include "base/thread_name.h"
+
 #define READ_TIMEOUT_MS 200
 
 static void note_minute(struct lane *l, const struct stream_record *rec)
@@ -108,6 +110,7 @@ static void lane_loop(struct lane *l, struct stream_reader *reader)
         if (!apply_record(l, &rec))
             return; /* stopping: it stays after the checkpoint and is applied at the next start */
         note_minute(l, &rec);
+        atomic_store_explicit(&l->applied_ms, rec.appended_ms, memory_order_relaxed);
         atomic_store_explicit(&l->applied, rec.pos, memory_order_release);
     }
 }
@@ -119,6 +122,7 @@ void *lane_main(void *arg)
     struct stream_start start = {.from = STREAM_POSITION, .from_pos = atomic_load(&l->applied)};
     struct stream_reader *reader;
     struct err err = ERR_INIT;
+    thread_name("carat-lane");
     while (stream_reader_open(w->o.stream, l->number, start, &reader, &err) != OK) {
         log_error("writer", "cannot open the stream for reading", "lane=%u why=\"%s\"", l->number, err.text);
         if (writer_sleep(w, 1000))

@@ -1,11 +1,13 @@
 #include "writer/writer_impl.h"
 
 #include "base/mem.h"
+#include "base/thread_name.h"
 #include "model/batch.h"
 #include "writer/positions.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -71,6 +73,7 @@ static void *keeper_main(void *arg)
 {
     struct writer *w = arg;
     int64_t last = clock_mono_ms(w->o.clock);
+    thread_name("carat-keep");
     while (!writer_sleep(w, CATALOG_EVERY_MS)) {
         struct err err = ERR_INIT;
         bool due = clock_mono_ms(w->o.clock) - last >= w->o.checkpoint_ms;
@@ -82,9 +85,43 @@ static void *keeper_main(void *arg)
     return NULL;
 }
 
+static uint64_t lane_behind(struct lane *l)
+{
+    uint64_t applied = atomic_load_explicit(&l->applied, memory_order_acquire);
+    uint64_t synced = stream_synced_pos(l->writer->o.stream, l->number);
+    return synced > applied ? synced - applied : 0;
+}
+
+static double lag_records(void *lane)
+{
+    return (double)lane_behind(lane);
+}
+
+/* Age of the newest applied record while there are durable ones after it. */
+static double lag_seconds(void *lane)
+{
+    struct lane *l = lane;
+    int64_t applied_ms = atomic_load_explicit(&l->applied_ms, memory_order_relaxed);
+    int64_t age_ms = clock_wall_ms(l->writer->o.clock) - applied_ms;
+    return lane_behind(l) && applied_ms && age_ms > 0 ? (double)age_ms / 1e3 : 0;
+}
+
+static void register_lag(struct lane *l)
+{
+    char labels[32];
+    snprintf(labels, sizeof labels, "partition=\"%u\"", l->number);
+    metrics_gauge_fn(l->writer->o.metrics, "carat_writer_lag_records", labels,
+                     "Durable records of a partition that are not applied yet.", "gauge", lag_records, l);
+    metrics_gauge_fn(l->writer->o.metrics, "carat_writer_lag_seconds", labels,
+                     "Age of the newest applied record of a partition while there are later ones.", "gauge",
+                     lag_seconds, l);
+}
+
 static void register_metrics(struct writer *w)
 {
     struct metrics *m = w->o.metrics;
+    gauge_set(metrics_gauge(m, "carat_writer_partitions", NULL, "Partitions this writer applies."),
+              w->o.lanes);
     w->applied_points =
         metrics_counter(m, "carat_points_applied_total", NULL, "Points applied to hot: readable.");
     w->orphaned_points = metrics_counter(m, "carat_points_orphaned_total", NULL,
@@ -161,6 +198,7 @@ int writer_start(const struct writer_options *o, struct writer **out, struct err
         atomic_store(&l->applied, checkpoint_pos);
         if (from[i] < checkpoint_pos)
             from[i] = checkpoint_pos;
+        register_lag(l);
     }
     int rc = scan_definitions(w, from, err);
     if (rc == OK)

@@ -19,9 +19,10 @@ struct lane {
     unsigned number;
     pthread_t thread;
     bool running;
-    _Atomic uint64_t target;  /* caught up when applied reaches it */
-    _Atomic uint64_t applied; /* newest position that is readable */
-    _Atomic bool done;        /* the stream is closed and everything in it applied */
+    _Atomic uint64_t target;    /* caught up when applied reaches it */
+    _Atomic uint64_t applied;   /* newest position that is readable */
+    _Atomic int64_t applied_ms; /* when the record there was appended; 0: none yet */
+    _Atomic bool done;          /* the stream is closed and everything in it applied */
     /* owned by the lane's thread, read by the flusher: a torn pair only makes it flush a little earlier or
      * later */
     struct {

@@ -35,8 +35,11 @@ MAY_INCLUDE = {
     'query': DATA | {'catalog', 'reader'},
     'http': DATA | {'backup', 'catalog', 'ingest', 'reader', 'query'},
     'agent': DATA | {'ingest'},
-    'server': DATA | {'backup', 'cold', 'mover', 'codec', 'catalog', 'stream', 'hot', 'warm', 'ingest', 'writer', 'reader', 'query', 'http', 'agent'},
-    'cli': DATA | {'agent', 'backup', 'codec', 'cold', 'query', 'server'},
+    'watch': DATA | {'catalog', 'ingest'},
+    'server': DATA | {
+        'watch', 'backup', 'cold', 'mover', 'codec', 'catalog', 'stream', 'hot', 'warm', 'ingest', 'writer', 'reader', 'query', 'http', 'agent',
+    },
+    'cli': DATA | {'watch', 'agent', 'backup', 'codec', 'cold', 'query', 'server'},
     '.': {'cli'},
 }
 # Headers of one backend: for the folder they are in, for src/server, and for tests.

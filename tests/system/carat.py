@@ -82,7 +82,8 @@ class Carat:
 
     def command(self):
         command = [BINARY, 'serve', '--set', f'data.dir={self.data}', '--set', f'http.listen=127.0.0.1:{self.http_port}',
-                   '--set', f'graphite.listen=127.0.0.1:{self.graphite_port}', '--set', 'agent.enabled=false']
+                   '--set', f'graphite.listen=127.0.0.1:{self.graphite_port}', '--set', 'agent.enabled=false',
+                   '--set', 'watch.store=false']
         if self.config:
             command += ['-c', self.config]
         for s in self.settings:

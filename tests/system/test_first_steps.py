@@ -96,7 +96,7 @@ class Life(unittest.TestCase):
     def test_metrics_are_as_documented(self):
         """Every carat_* name in doc/operation.md is there, and every one that is there is in it."""
         documented = set(re.findall(r'`(carat_\w+)', (ROOT / 'doc/operation.md').read_text()))
-        with carat.Carat(['agent.enabled=true']) as c:
+        with carat.Carat(['agent.enabled=true', 'watch.store=true']) as c:
             c.graphite_send(f'a.b 1 {NOW}\n')
             carat.wait_for('the point', lambda: c.value_at('a.b', NOW) == 1)
             shown = set(re.findall(r'^# TYPE (carat_\w+)', c.get('/metrics')[1].decode(), re.M))

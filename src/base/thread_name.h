@@ -1,0 +1,13 @@
+/* Names for threads, so that a profile, a debugger and the server's own CPU counters tell them apart. */
+#ifndef CARAT_BASE_THREAD_NAME_H
+#define CARAT_BASE_THREAD_NAME_H
+
+#include <pthread.h>
+
+/* Of the calling thread: at most 15 bytes. By convention "carat-" and a stage (watch/stages.h). */
+static inline void thread_name(const char *name)
+{
+    pthread_setname_np(pthread_self(), name);
+}
+
+#endif
