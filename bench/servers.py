@@ -107,7 +107,7 @@ class Carat(Server):
     def command(self):
         c = [self.binary, 'serve']
         base = [f'data.dir={self.dir}/data', f'http.listen=127.0.0.1:{self.http}',
-                f'graphite.listen=127.0.0.1:{self.graphite}', 'agent.enabled=false']
+                f'graphite.listen=127.0.0.1:{self.graphite}', 'agent.enabled=false', 'watch.store=false']
         for s in base + list(self.settings):
             c += ['--set', s]
         return c
