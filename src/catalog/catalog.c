@@ -53,6 +53,7 @@ struct catalog {
     struct name_arena names;
     struct id_list pending;   /* not yet in the store; empty if there is none */
     struct id_list unindexed; /* not yet in the tree */
+    uint32_t followed;        /* every row of a shared store up to this id is here */
 
     pthread_rwlock_t tree_lock;
     struct path_tree tree;
@@ -245,6 +246,82 @@ static void create_chunk(struct catalog *c, const struct sample *s, const uint32
     unlock(c);
 }
 
+static int check_claim(struct catalog *c, const struct newcomer *s, struct err *err);
+
+static bool is_shared(const struct catalog *c)
+{
+    return c->store && c->store->ops->assign;
+}
+
+/* Which of the names are still unknown, allowed, and not a repeat of one before: those to ask the store for.
+ */
+static size_t wanted_rows(struct catalog *c, const struct sample *s, const uint32_t *which, size_t n,
+                          struct catalog_entry *out, struct catalog_row *rows)
+{
+    size_t k = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct sample *p = &s[which[i]];
+        bool repeated = false;
+        for (size_t r = 0; r < k && !repeated; r++)
+            repeated = rows[r].name_len == p->name_len && !memcmp(rows[r].name, p->name, p->name_len);
+        if (!repeated)
+            rows[k++] = (struct catalog_row){0, step_for(c, p->name, p->name_len), p->name, p->name_len};
+    }
+    size_t kept = 0;
+    lock_exclusive(c);
+    for (size_t r = 0; r < k; r++) {
+        bool known =
+            find_locked(c, rows[r].name, rows[r].name_len, hash_bytes(rows[r].name, rows[r].name_len));
+        if (!known && !full(c) &&
+            (!c->admit || c->admit(c->admit_ctx, rows[r].name, rows[r].name_len, false)))
+            rows[kept++] = rows[r];
+    }
+    unlock(c);
+    return kept;
+}
+
+/* Rows the shared store has given ids to. One that contradicts what is known is left out: its points are
+ * refused as unavailable, and following will tell what is wrong. */
+static void insert_assigned(struct catalog *c, const struct catalog_row *rows, size_t n)
+{
+    struct err ignored;
+    lock_exclusive(c);
+    for (size_t i = 0; i < n; i++) {
+        struct newcomer new = {.id = rows[i].id,
+                               .step_ms = rows[i].step_ms,
+                               .name = rows[i].name,
+                               .len = rows[i].name_len,
+                               .hash = hash_bytes(rows[i].name, rows[i].name_len),
+                               .stored = true};
+        if (check_claim(c, &new, &ignored) == OK)
+            insert_locked(c, &new);
+    }
+    show_counts(c);
+    unlock(c);
+}
+
+static void create_shared_chunk(struct catalog *c, const struct sample *s, const uint32_t *which, size_t n,
+                                struct catalog_entry *out)
+{
+    struct catalog_row rows[INSERT_CHUNK];
+    struct err ignored;
+    bool was_full = full(c);
+    size_t k = was_full ? 0 : wanted_rows(c, s, which, n, out, rows);
+    int rc = k ? c->store->ops->assign(c->store, rows, k, &ignored) : OK;
+    if (rc == OK)
+        insert_assigned(c, rows, k);
+    lock_shared(c);
+    for (size_t i = 0; i < n; i++) {
+        const struct sample *p = &s[which[i]];
+        struct catalog_entry *e = &out[which[i]];
+        *e = entry_of_slot(c, find_locked(c, p->name, p->name_len, p->hash));
+        for (size_t r = 0; !e->id && r < k && !e->away; r++)
+            e->away = rows[r].name_len == p->name_len && !memcmp(rows[r].name, p->name, p->name_len);
+        e->over_quota = !e->id && !e->away && !was_full && c->admit;
+    }
+    unlock(c);
+}
+
 void catalog_resolve(struct catalog *c, const struct sample *samples, size_t n, struct catalog_entry *out)
 {
     size_t unknown = 0;
@@ -259,7 +336,7 @@ void catalog_resolve(struct catalog *c, const struct sample *samples, size_t n, 
         which[k++] = (uint32_t)i;
         if (--unknown && k < INSERT_CHUNK)
             continue;
-        create_chunk(c, samples, which, k, out);
+        (is_shared(c) ? create_shared_chunk : create_chunk)(c, samples, which, k, out);
         k = 0;
     }
 }
@@ -565,6 +642,35 @@ static int load_row(void *ctx, const struct catalog_row *row)
     return rc;
 }
 
+/* As load_row, but what is known already is fine. */
+static int follow_row(void *ctx, const struct catalog_row *row)
+{
+    const struct loader *l = ctx;
+    struct newcomer s = {.id = row->id,
+                         .step_ms = row->step_ms,
+                         .name = row->name,
+                         .len = row->name_len,
+                         .hash = hash_bytes(row->name, row->name_len),
+                         .stored = true};
+    int rc = take_over(l->c, &s, l->err);
+    lock_exclusive(l->c);
+    if (rc == OK && row->id > l->c->followed)
+        l->c->followed = row->id;
+    unlock(l->c);
+    return rc;
+}
+
+int catalog_follow(struct catalog *c, struct err *err)
+{
+    if (!is_shared(c))
+        return OK;
+    lock_shared(c);
+    uint32_t after = c->followed;
+    unlock(c);
+    struct loader l = {c, err};
+    return c->store->ops->since(c->store, after, follow_row, &l, err);
+}
+
 static void init_metrics(struct catalog *c, struct metrics *m)
 {
     if (!m)
@@ -607,7 +713,11 @@ int catalog_open(const struct catalog_options *o, struct catalog **out, struct e
     path_tree_init(&c->tree);
     init_metrics(c, o->metrics);
     struct loader l = {c, err};
-    int rc = c->store ? c->store->ops->load(c->store, load_row, &l, err) : OK;
+    int rc = OK;
+    if (is_shared(c)) /* rows that come in meanwhile are followed later */
+        rc = c->store->ops->load(c->store, follow_row, &l, err);
+    else if (c->store)
+        rc = c->store->ops->load(c->store, load_row, &l, err);
     if (rc < 0) {
         catalog_free(c);
         return rc;
@@ -663,7 +773,7 @@ int catalog_flush(struct catalog *c, struct err *err)
     index_new(c);
     struct id_list l = take_list(c, &c->pending);
     size_t done = 0;
-    int rc = l.n ? write_pending(c, &l, &done, err) : OK;
+    int rc = l.n ? write_pending(c, &l, &done, err) : catalog_follow(c, err);
     if (done < l.n) { /* they wait for the next flush */
         lock_exclusive(c);
         for (size_t i = done; i < l.n; i++)

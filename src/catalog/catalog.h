@@ -5,7 +5,11 @@
  * carries it is known to be durable in the stream (catalog_defs_durable). The stream is trimmed only
  * after catalog_flush, so a name is always in the store, in the stream, or in both.
  *
- * Ids are dense, start at 1 and are never reused. Thread-safe throughout. */
+ * Ids are dense, start at 1 and are never reused. Thread-safe throughout.
+ *
+ * With a store that several processes share (catalog_store.h: assign, since) the store hands out the ids, so
+ * a new series is durable there before its first point is sent on, and no batch carries its definition. What
+ * other processes add is taken over by catalog_follow. While the store is away, known series go on. */
 #ifndef CARAT_CATALOG_CATALOG_H
 #define CARAT_CATALOG_CATALOG_H
 
@@ -47,6 +51,7 @@ struct catalog_entry {
     uint32_t step_ms;
     bool define;     /* put the definition into the batch that carries this point */
     bool over_quota; /* id is 0 because catalog_options.admit refused it */
+    bool away;       /* id is 0 because the shared store could not be asked: try again */
 };
 
 /* Finds or creates the series of n samples; out[i].id is 0 where the series limit refused it.
@@ -61,6 +66,8 @@ void catalog_defs_durable(struct catalog *c, const uint32_t *ids, size_t n);
  * or the definition cannot be one. */
 int catalog_define(struct catalog *c, uint32_t id, uint32_t step_ms, const char *name, size_t name_len,
                    struct err *err) must_check;
+/* Takes over what other processes added to a shared store; nothing to do with any other. Any thread. */
+int catalog_follow(struct catalog *c, struct err *err) must_check;
 /* Ids up to and including this one are in use somewhere: do not hand them out again. */
 void catalog_reserve(struct catalog *c, uint32_t id);
 
@@ -101,9 +108,9 @@ uint32_t catalog_count(struct catalog *c);
 uint32_t catalog_max_id(struct catalog *c);
 uint64_t catalog_memory_bytes(struct catalog *c);
 
-/* Writes new definitions to the store; durable on return. After a failure those that were not written wait
- * for the next call. Also puts new names into the path tree, so that finds need not. One caller at a time;
- * everything else goes on meanwhile. */
+/* Writes new definitions to the store (a shared one is followed instead); durable on return. After a failure
+ * those that were not written wait for the next call. Also puts new names into the path tree, so that finds
+ * need not. One caller at a time; everything else goes on meanwhile. */
 int catalog_flush(struct catalog *c, struct err *err) must_check;
 
 /* Writes what the store holds now (at least what the last flush had) to a new file, see catalog_store.h. Any

@@ -2,23 +2,39 @@
 #include "base/mem.h"
 #include "catalog/catalog_store.h"
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct mem_store {
-    struct catalog_store base;
+struct mem_rows {
+    pthread_mutex_t mtx;
+    unsigned stores;
     struct catalog_row *rows; /* by id; names are ours */
     size_t n, cap;
 };
 
-static struct mem_store *down(struct catalog_store *s)
+struct mem_store {
+    struct catalog_store base;
+    struct mem_rows *rows;
+};
+
+/* The rows, locked. */
+static struct mem_rows *lock(struct catalog_store *s)
 {
-    return container_of(s, struct mem_store, base);
+    struct mem_rows *m = container_of(s, struct mem_store, base)->rows;
+    pthread_mutex_lock(&m->mtx);
+    return m;
+}
+
+static int unlock(struct mem_rows *m, int rc)
+{
+    pthread_mutex_unlock(&m->mtx);
+    return rc;
 }
 
 /* Where the id is, or belongs. */
-static size_t position(const struct mem_store *m, uint32_t id)
+static size_t position(const struct mem_rows *m, uint32_t id)
 {
     size_t lo = 0, hi = m->n;
     while (lo < hi) {
@@ -31,15 +47,24 @@ static size_t position(const struct mem_store *m, uint32_t id)
     return lo;
 }
 
+/* No lock is held while fn runs: it may ask the store. */
+static int mem_since(struct catalog_store *s, uint32_t after, catalog_row_fn fn, void *ctx, struct err *err)
+{
+    for (;;) {
+        struct mem_rows *m = lock(s);
+        size_t at = position(m, after + 1);
+        struct catalog_row row = at < m->n ? m->rows[at] : (struct catalog_row){0};
+        unlock(m, OK);
+        int rc = row.id ? fn(ctx, &row) : OK;
+        if (rc || !row.id || row.id == UINT32_MAX)
+            return rc;
+        after = row.id;
+    }
+}
+
 static int mem_load(struct catalog_store *s, catalog_row_fn fn, void *ctx, struct err *err)
 {
-    struct mem_store *m = down(s);
-    for (size_t i = 0; i < m->n; i++) {
-        int rc = fn(ctx, &m->rows[i]);
-        if (rc)
-            return rc;
-    }
-    return OK;
+    return mem_since(s, 0, fn, ctx, err);
 }
 
 static bool same_name(const struct catalog_row *a, const struct catalog_row *b)
@@ -54,7 +79,7 @@ static int cmp_id(const void *a, const void *b)
 }
 
 /* The rows must agree with what is kept and with each other before anything is changed. */
-static int check(struct mem_store *m, const struct catalog_row *sorted, size_t n, struct err *err)
+static int check(struct mem_rows *m, const struct catalog_row *sorted, size_t n, struct err *err)
 {
     for (size_t i = 0; i < n; i++) {
         size_t at = position(m, sorted[i].id);
@@ -67,7 +92,7 @@ static int check(struct mem_store *m, const struct catalog_row *sorted, size_t n
     return OK;
 }
 
-static void insert(struct mem_store *m, const struct catalog_row *row)
+static void insert(struct mem_rows *m, const struct catalog_row *row)
 {
     size_t at = position(m, row->id);
     if (at < m->n && m->rows[at].id == row->id)
@@ -84,7 +109,7 @@ static void insert(struct mem_store *m, const struct catalog_row *row)
 
 static int mem_add(struct catalog_store *s, const struct catalog_row *rows, size_t n, struct err *err)
 {
-    struct mem_store *m = down(s);
+    struct mem_rows *m = lock(s);
     struct catalog_row *sorted = xmalloc(n * sizeof *sorted);
     if (n)
         memcpy(sorted, rows, n * sizeof *sorted);
@@ -93,16 +118,57 @@ static int mem_add(struct catalog_store *s, const struct catalog_row *rows, size
     free(sorted);
     for (size_t i = 0; rc == OK && i < n; i++)
         insert(m, &rows[i]);
-    return rc;
+    return unlock(m, rc);
+}
+
+static void assign_one(struct mem_rows *m, struct catalog_row *row)
+{
+    for (size_t i = 0; i < m->n; i++)
+        if (same_name(&m->rows[i], row)) {
+            row->id = m->rows[i].id;
+            row->step_ms = m->rows[i].step_ms;
+            return;
+        }
+    row->id = m->n ? m->rows[m->n - 1].id + 1 : 1;
+    insert(m, row);
+}
+
+static int mem_assign(struct catalog_store *s, struct catalog_row *rows, size_t n, struct err *err)
+{
+    struct mem_rows *m = lock(s);
+    for (size_t i = 0; i < n; i++)
+        assign_one(m, &rows[i]);
+    return unlock(m, OK);
 }
 
 static void mem_free(struct catalog_store *s)
 {
-    struct mem_store *m = down(s);
+    struct mem_rows *m = lock(s);
+    bool last = --m->stores == 0;
+    unlock(m, OK);
+    free(container_of(s, struct mem_store, base));
+    if (!last)
+        return;
     for (size_t i = 0; i < m->n; i++)
         free((char *)m->rows[i].name);
     free(m->rows);
+    pthread_mutex_destroy(&m->mtx);
     free(m);
+}
+
+static struct catalog_store *store_over(struct mem_rows *rows, const struct catalog_store_ops *ops)
+{
+    struct mem_store *s = xcalloc(1, sizeof *s);
+    s->base.ops = ops;
+    s->rows = rows;
+    if (!rows) {
+        s->rows = xcalloc(1, sizeof *s->rows);
+        pthread_mutex_init(&s->rows->mtx, NULL);
+    }
+    struct mem_rows *m = lock(&s->base);
+    m->stores++;
+    unlock(m, OK);
+    return &s->base;
 }
 
 struct catalog_store *catalog_store_mem_new(void)
@@ -113,7 +179,18 @@ struct catalog_store *catalog_store_mem_new(void)
         .add = mem_add,
         .free = mem_free,
     };
-    struct mem_store *m = xcalloc(1, sizeof *m);
-    m->base.ops = &ops;
-    return &m->base;
+    return store_over(NULL, &ops);
+}
+
+struct catalog_store *catalog_store_mem_shared(struct catalog_store *of)
+{
+    static const struct catalog_store_ops ops = {
+        .name = "mem-shared",
+        .load = mem_load,
+        .add = mem_add,
+        .free = mem_free,
+        .assign = mem_assign,
+        .since = mem_since,
+    };
+    return store_over(of ? container_of(of, struct mem_store, base)->rows : NULL, &ops);
 }

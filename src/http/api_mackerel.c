@@ -106,7 +106,7 @@ static void post_done(void *ctx, const struct sink_result *result)
                          result->first_rejected, reject_help(result->first_reason));
         break;
     case ERR_BUSY:
-        reply_retry(r, "1", "the stream's buffer is full; try again");
+        reply_retry(r, "1", result->err.code ? result->err.text : "the stream's buffer is full; try again");
         break;
     default:
         reply_retry(r, "30", result->err.code ? result->err.text : "the stream takes no points");

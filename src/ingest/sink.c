@@ -219,6 +219,12 @@ static void reject(struct sink_session *s, struct sink_result *r, size_t i, enum
     }
 }
 
+/* For what gets better with time and nothing else: a full disk, a catalog's store that is away. */
+static void wait_a_little(void)
+{
+    nanosleep(&(struct timespec){0, WAIT_SLICE_MS * 1000000}, NULL);
+}
+
 /* The part of a check that most points do not need. */
 static bool too_old(const struct sink_options *o, const struct sample *p, int64_t now_ms)
 {
@@ -248,9 +254,11 @@ static bool any_rejected(const struct sink_result *r)
     return r->first_rejected != SIZE_MAX;
 }
 
-/* The good samples only: a refused one must not create its series. */
-static void resolve(struct sink_session *s, const struct sample_batch *b, struct sink_result *r)
+/* The good samples only: a refused one must not create its series. False: the catalog's store is away, and
+ * some names are not known here. */
+static bool look_up(struct sink_session *s, const struct sample_batch *b)
 {
+    bool complete = true;
     for (size_t i = 0; i < b->n;) {
         if (s->verdict[i] != GOOD) {
             i++;
@@ -262,8 +270,22 @@ static void resolve(struct sink_session *s, const struct sample_batch *b, struct
         catalog_resolve(s->sink->o.catalog, b->v + start, i - start, s->entry + start);
     }
     for (size_t i = 0; i < b->n; i++)
+        complete &= s->verdict[i] != GOOD || s->entry[i].id || !s->entry[i].away;
+    return complete;
+}
+
+static int resolve(struct sink_session *s, const struct sample_batch *b, enum sink_mode mode,
+                   struct sink_result *r)
+{
+    while (!look_up(s, b)) {
+        if (mode == SINK_REFUSE || atomic_load(&s->cancelled))
+            return err_set(&r->err, ERR_BUSY, "the catalog's store is away, send the points again later");
+        wait_a_little();
+    }
+    for (size_t i = 0; i < b->n; i++)
         if (s->verdict[i] == GOOD && s->entry[i].id == 0)
             reject(s, r, i, s->entry[i].over_quota ? REJECT_SERIES_QUOTA : REJECT_SERIES_LIMIT);
+    return OK;
 }
 
 /* --- build --- */
@@ -427,12 +449,6 @@ static bool has_room(const struct sink_session *s)
     return true;
 }
 
-/* A full disk is no matter of the stream's buffer, so there is nothing to wait on but time. */
-static void wait_for_disk(void)
-{
-    nanosleep(&(struct timespec){0, WAIT_SLICE_MS * 1000000}, NULL);
-}
-
 /* OK once points may be taken; else why not, and nothing of the submission has had an effect. */
 static int wait_for_gate(struct sink_session *s, enum sink_mode mode, struct err *why)
 {
@@ -440,7 +456,7 @@ static int wait_for_gate(struct sink_session *s, enum sink_mode mode, struct err
     int rc = OK;
     while (o->accepting && (rc = o->accepting(o->accepting_ctx, why)) < 0 && mode == SINK_WAIT &&
            !atomic_load(&s->cancelled))
-        wait_for_disk();
+        wait_a_little();
     return rc;
 }
 
@@ -452,7 +468,7 @@ static int append(struct sink_session *s, const struct parcel *p, struct ticket 
         if ((rc != ERR_BUSY && rc != ERR_NO_SPACE) || mode == SINK_REFUSE || atomic_load(&s->cancelled))
             return rc;
         if (rc == ERR_NO_SPACE)
-            wait_for_disk();
+            wait_a_little();
         else if (stream_wait_space(s->sink->o.stream, p->partition, p->payload.len, WAIT_SLICE_MS) ==
                  ERR_FAILED)
             return ERR_FAILED;
@@ -537,8 +553,11 @@ static void refuse_whole(struct sink_session *s, const struct sample_batch *b, s
 static void refuse_at_gate(struct sink_session *s, const struct sample_batch *b, struct sink_result *r,
                            sink_done_fn done, void *ctx)
 {
+    uint64_t bad = 0;
+    for (int i = 0; i < REJECT_KINDS; i++)
+        bad += r->rejected[i];
     count(s, b, r);
-    give_up(s, b->n, r->status);
+    give_up(s, b->n - bad, r->status);
     if (done)
         done(ctx, r);
 }
@@ -556,7 +575,11 @@ void sink_submit(struct sink_session *s, const struct sample_batch *b, enum sink
     scratch_reserve(s, b->n);
     check_times(s, b, now_ms, &r);
     if (!all_or_nothing || !any_rejected(&r))
-        resolve(s, b, &r);
+        r.status = resolve(s, b, mode, &r);
+    if (r.status != OK) {
+        refuse_at_gate(s, b, &r, done, ctx);
+        return;
+    }
     count(s, b, &r);
     if (any_rejected(&r) && !done)
         log_rejected(s, b, &r);

@@ -75,6 +75,12 @@ const struct config_key server_config_keys[] = {
     SIZE("cold.rate", "32M", "Bytes a second the mover reads and writes at most; 0: no bound."),
     SIZE("cold.pack_size", "64M", "A pack is closed when it is this large."),
 
+    STRING("catalog.backend", "sqlite",
+           "Where names are kept: sqlite (in data.dir) or postgres (shared by many processes)."),
+    STRING("catalog.postgres", "dbname=carat",
+           "How to reach PostgreSQL, as libpq takes it; without a password."),
+    PATH("catalog.postgres_password_file", "",
+         "A file with the password; empty: libpq's own places (PGPASSFILE, PGPASSWORD)."),
     INT("catalog.max_series", "100000000", 1, 4000000000, "New series beyond this many are rejected."),
 
     SIZE("disk.min_free", "1G", "With less free space in data.dir no points are taken; 0: never stop."),

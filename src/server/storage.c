@@ -1,6 +1,7 @@
 #include "server/server_impl.h"
 
 #include "base/log.h"
+#include "base/secret_file.h"
 #include "catalog/catalog_store.h"
 #include "cold/cold_files.h"
 #include "cold/warm_tiered.h"
@@ -8,6 +9,7 @@
 #include "stream/stream_log.h"
 #include "warm/warm_rocksdb.h"
 
+#include <string.h>
 #include <sys/stat.h>
 
 static uint32_t step_of(void *ctx, const char *name, size_t len)
@@ -33,12 +35,35 @@ static int load_quota(struct server *s, struct err *err)
     return *path ? quota_load(path, &s->quota, err) : OK;
 }
 
-static int open_catalog(struct server *s, struct err *err)
+static int open_postgres(struct server *s, struct catalog_store **out, struct err *err)
+{
+    char password[256] = "";
+    const char *conninfo = config_string(s->config, "catalog.postgres");
+    const char *path = config_string(s->config, "catalog.postgres_password_file");
+    int rc = *path ? secret_file_read(path, password, sizeof password, err) : OK;
+    if (rc != OK)
+        return err_prefix(err, "catalog.postgres_password_file");
+    rc = catalog_store_postgres_open(conninfo, password, out, err);
+    explicit_bzero(password, sizeof password);
+    return rc;
+}
+
+static int open_store(struct server *s, struct catalog_store **out, struct err *err)
 {
     char path[PATH_MAX];
-    struct catalog_store *store;
+    const char *backend = config_string(s->config, "catalog.backend");
+    if (!strcmp(backend, "postgres"))
+        return open_postgres(s, out, err);
+    if (strcmp(backend, "sqlite") != 0)
+        return err_set(err, ERR_INVALID, "catalog.backend = %.40s: expected sqlite or postgres", backend);
     mkdir(data_dir_path(&s->dir, "catalog", path), 0750);
-    int rc = catalog_store_sqlite_open(data_dir_path(&s->dir, "catalog/catalog.db", path), &store, err);
+    return catalog_store_sqlite_open(data_dir_path(&s->dir, "catalog/catalog.db", path), out, err);
+}
+
+static int open_catalog(struct server *s, struct err *err)
+{
+    struct catalog_store *store;
+    int rc = open_store(s, &store, err);
     if (rc != OK)
         return rc;
     struct catalog_options o = {

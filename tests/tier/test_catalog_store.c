@@ -1,8 +1,11 @@
 /* What every catalog store must do; run against each of them. */
+#include "base/hash.h"
 #include "base/mem.h"
 #include "catalog/catalog.h"
 #include "catalog/catalog_store.h"
 
+#include <libpq-fe.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <sqlite3.h>
 #include <stdarg.h>
@@ -26,18 +29,66 @@ static void seed_random(void)
 }
 
 /* A store under test. `reopen` closes it first; a store that keeps nothing returns itself. */
+enum kind { MEM, MEM_SHARED, SQLITE, POSTGRES };
 struct subject {
-    bool on_disk;
+    enum kind kind;
+    bool on_disk; /* SQLite */
     char dir[64], path[96];
     struct catalog_store *s;
 };
 
+static char postgres_dir[64], postgres_conninfo[128];
+
+static void postgres(const char *verb)
+{
+    char command[512];
+    snprintf(command, sizeof command, "%s/tests/servers/postgres.sh %s %s", getenv("CARAT_SOURCE_ROOT"), verb,
+             postgres_dir);
+    assert_int_equal(system(command), 0);
+}
+
+static int start_postgres(void **state)
+{
+    strcpy(postgres_dir, "/tmp/test_catalog_pg.XXXXXX");
+    assert_non_null(mkdtemp(postgres_dir));
+    assert_int_equal(chmod(postgres_dir, 0755), 0);
+    snprintf(postgres_conninfo, sizeof postgres_conninfo, "host=%s dbname=carat user=carat", postgres_dir);
+    postgres("start");
+    return 0;
+}
+
+static int stop_postgres(void **state)
+{
+    char command[128];
+    postgres("stop");
+    snprintf(command, sizeof command, "rm -rf %s", postgres_dir);
+    return system(command);
+}
+
+static void pg_sql(const char *text)
+{
+    PGconn *c = PQconnectdb(postgres_conninfo);
+    PGresult *r = PQexec(c, text);
+    ExecStatusType status = PQresultStatus(r);
+    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
+        fail_msg("%s", PQerrorMessage(c));
+    PQclear(r);
+    PQfinish(c);
+}
+
 static void open_subject(struct subject *x)
 {
     struct err err = ERR_INIT;
-    if (!x->on_disk)
+    int rc = OK;
+    if (x->kind == MEM)
         x->s = catalog_store_mem_new();
-    else if (catalog_store_sqlite_open(x->path, &x->s, &err) < 0)
+    else if (x->kind == MEM_SHARED)
+        x->s = catalog_store_mem_shared(NULL);
+    else if (x->kind == SQLITE)
+        rc = catalog_store_sqlite_open(x->path, &x->s, &err);
+    else
+        rc = catalog_store_postgres_open(postgres_conninfo, NULL, &x->s, &err);
+    if (rc < 0)
         fail_msg("%s", err.text);
 }
 
@@ -49,7 +100,7 @@ static void close_subject(struct subject *x)
 
 static void reopen(struct subject *x)
 {
-    if (!x->on_disk)
+    if (x->kind == MEM || x->kind == MEM_SHARED)
         return;
     close_subject(x);
     open_subject(x);
@@ -80,9 +131,27 @@ static int set_up_mem(void **state)
     return 0;
 }
 
+static int set_up_mem_shared(void **state)
+{
+    struct subject *x = *state = xcalloc(1, sizeof *x);
+    x->kind = MEM_SHARED;
+    open_subject(x);
+    return 0;
+}
+
+static int set_up_postgres(void **state)
+{
+    struct subject *x = *state = xcalloc(1, sizeof *x);
+    x->kind = POSTGRES;
+    pg_sql("DROP TABLE IF EXISTS carat_series, carat_schema");
+    open_subject(x);
+    return 0;
+}
+
 static int set_up_sqlite(void **state)
 {
     struct subject *x = *state = xcalloc(1, sizeof *x);
+    x->kind = SQLITE;
     x->on_disk = true;
     make_dir(x);
     open_subject(x);
@@ -272,7 +341,7 @@ static void random_operations_agree_with_a_model(void **state)
 static void a_catalog_comes_back_as_it_was(void **state)
 {
     struct subject *x = *state;
-    if (!x->on_disk)
+    if (x->kind != SQLITE && x->kind != POSTGRES)
         return;
     struct catalog *c;
     struct err err = ERR_INIT;
@@ -288,6 +357,151 @@ static void a_catalog_comes_back_as_it_was(void **state)
     struct catalog_entry e = catalog_lookup(c, "a.b.c", 5);
     assert_true(e.id == 9 && e.step_ms == 10000 && !e.define);
     catalog_free(c);
+    x->s = NULL;
+}
+
+/* Shared stores. */
+
+/* Another process' store over the same rows. */
+static struct catalog_store *second_store(struct subject *x)
+{
+    struct catalog_store *s = NULL;
+    struct err err = ERR_INIT;
+    if (x->kind == MEM_SHARED)
+        s = catalog_store_mem_shared(x->s);
+    else if (catalog_store_postgres_open(postgres_conninfo, NULL, &s, &err) < 0)
+        fail_msg("%s", err.text);
+    return s;
+}
+
+static void names_get_one_id_whoever_asks(void **state)
+{
+    struct subject *x = *state;
+    struct catalog_store *other = second_store(x);
+    struct err err = ERR_INIT;
+    struct catalog_row a[] = {row(0, "b"), row(0, "a\"\\{,}'"), row(0, "c d")},
+                       b[] = {row(0, "c d"), row(0, "e")};
+    b[0].step_ms = 1000; /* who comes first decides the step */
+    assert_int_equal(x->s->ops->assign(x->s, a, 3, &err), OK);
+    assert_int_equal(other->ops->assign(other, b, 2, &err), OK);
+    assert_int_equal(b[0].id, a[2].id);
+    assert_int_equal(b[0].step_ms, 60000);
+    assert_true(a[0].id && a[1].id && b[1].id > a[0].id && a[0].id != a[1].id);
+    struct buf rows = BUF_INIT;
+    uint32_t newest = a[0].id > a[1].id ? a[0].id : a[1].id;
+    newest = a[2].id > newest ? a[2].id : newest;
+    assert_int_equal(x->s->ops->since(x->s, newest, print_row, &rows, &err), OK);
+    assert_non_null(strstr(buf_str(&rows), "/60000/e "));
+    assert_null(strstr(buf_str(&rows), "/b "));
+    buf_release(&rows);
+    other->ops->free(other);
+}
+
+enum { ASKERS = 4, ASKED = 400 };
+struct asker {
+    struct catalog *c;
+    unsigned seed;
+    uint32_t id[ASKED];
+};
+
+/* All ask for the same names, each in its own order, some of them twice in one batch. */
+static void *ask_main(void *ctx)
+{
+    struct asker *a = ctx;
+    for (int round = 0; round < 60; round++) {
+        struct sample s[20];
+        struct catalog_entry e[20];
+        char name[20][32];
+        int which[20];
+        for (int i = 0; i < 20; i++) {
+            which[i] = rand_r(&a->seed) % ASKED;
+            int n = snprintf(name[i], sizeof name[i], "shared.name%d", which[i]);
+            s[i] = (struct sample){
+                .name = name[i], .name_len = (uint32_t)n, .hash = hash_bytes(name[i], (size_t)n)};
+        }
+        catalog_resolve(a->c, s, 20, e);
+        for (int i = 0; i < 20; i++) {
+            assert_true(e[i].id && !e[i].define && !e[i].away);
+            assert_true(!a->id[which[i]] || a->id[which[i]] == e[i].id);
+            a->id[which[i]] = e[i].id;
+        }
+    }
+    return NULL;
+}
+
+static void processes_agree_on_every_id(void **state)
+{
+    struct subject *x = *state;
+    struct asker *a = xcalloc(ASKERS, sizeof *a);
+    pthread_t t[ASKERS];
+    struct err err = ERR_INIT;
+    for (int i = 0; i < ASKERS; i++) {
+        a[i].seed = (unsigned)i + 1;
+        assert_int_equal(catalog_open(&(struct catalog_options){.store = second_store(x)}, &a[i].c, &err),
+                         OK);
+    }
+    for (int i = 0; i < ASKERS; i++)
+        pthread_create(&t[i], NULL, ask_main, &a[i]);
+    for (int i = 0; i < ASKERS; i++)
+        pthread_join(t[i], NULL);
+    for (int i = 0; i < ASKERS; i++) {
+        assert_int_equal(catalog_follow(a[i].c, &err), OK);
+        assert_int_equal(catalog_count(a[i].c), catalog_count(a[0].c));
+        for (int k = 0; k < ASKED; k++)
+            assert_true(!a[0].id[k] || !a[i].id[k] || a[0].id[k] == a[i].id[k]);
+    }
+    for (int i = 0; i < ASKERS; i++)
+        catalog_free(a[i].c);
+    free(a);
+}
+
+static struct catalog_entry resolve_one(struct catalog *c, const char *name)
+{
+    struct sample s = {
+        .name = name, .name_len = (uint32_t)strlen(name), .hash = hash_bytes(name, strlen(name))};
+    struct catalog_entry e;
+    catalog_resolve(c, &s, 1, &e);
+    return e;
+}
+
+/* PostgreSQL only. */
+static void known_series_go_on_while_the_store_is_away(void **state)
+{
+    struct subject *x = *state;
+    struct catalog *c;
+    struct err err = ERR_INIT;
+    assert_int_equal(catalog_open(&(struct catalog_options){.store = x->s}, &c, &err), OK);
+    x->s = NULL;
+    uint32_t id = resolve_one(c, "known").id;
+    assert_true(id != 0);
+    postgres("kill");
+    struct catalog_entry e = resolve_one(c, "new");
+    assert_true(e.id == 0 && e.away && !e.over_quota);
+    assert_int_equal(resolve_one(c, "known").id, id);
+    assert_int_equal(catalog_follow(c, &err), ERR_IO);
+    assert_non_null(strstr(err.text, "PostgreSQL"));
+    postgres("start");
+    for (int i = 0; i < 300 && !resolve_one(c, "new").id; i++)
+        nanosleep(&(struct timespec){0, 100000000}, NULL);
+    assert_true(resolve_one(c, "new").id > id);
+    assert_int_equal(catalog_follow(c, &err), OK);
+    catalog_free(c);
+}
+
+static void other_schemas_are_refused(void **state)
+{
+    struct subject *x = *state;
+    struct err err = ERR_INIT;
+    close_subject(x);
+    pg_sql("UPDATE carat_schema SET version = 99");
+    assert_int_equal(catalog_store_postgres_open(postgres_conninfo, NULL, &x->s, &err), ERR_UNSUPPORTED);
+    assert_non_null(strstr(err.text, "newer version of Carat"));
+    assert_int_equal(catalog_store_postgres_open("nonsense=1", NULL, &x->s, &err), ERR_INVALID);
+    assert_int_equal(catalog_store_postgres_open("host=/tmp password=hunter2", NULL, &x->s, &err),
+                     ERR_INVALID);
+    assert_null(strstr(err.text, "hunter2"));
+    assert_int_equal(catalog_store_postgres_open("host=/nonexistent", "hunter2", &x->s, &err), ERR_IO);
+    assert_null(strstr(err.text, "hunter2"));
     x->s = NULL;
 }
 
@@ -463,21 +677,29 @@ static void damage_never_changes_what_is_loaded(void **state)
     buf_release(&got);
 }
 
-#define BOTH(fn)                                                                                             \
+#define SHARED(fn)                                                                                           \
+    cmocka_unit_test_setup_teardown(fn, set_up_mem_shared, tear_down),                                       \
+        cmocka_unit_test_setup_teardown(fn, set_up_postgres, tear_down)
+#define ALL(fn)                                                                                              \
     cmocka_unit_test_setup_teardown(fn, set_up_mem, tear_down),                                              \
-        cmocka_unit_test_setup_teardown(fn, set_up_sqlite, tear_down)
+        cmocka_unit_test_setup_teardown(fn, set_up_sqlite, tear_down), SHARED(fn)
+#define PG(fn)   cmocka_unit_test_setup_teardown(fn, set_up_postgres, tear_down)
 #define DISK(fn) cmocka_unit_test_setup_teardown(fn, set_up_sqlite, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        BOTH(starts_empty),
-        BOTH(rows_come_back_in_id_order),
-        BOTH(rows_may_be_added_again),
-        BOTH(a_contradiction_adds_nothing),
-        BOTH(load_stops_where_told),
-        BOTH(random_operations_agree_with_a_model),
-        BOTH(a_catalog_comes_back_as_it_was),
+        ALL(starts_empty),
+        ALL(rows_come_back_in_id_order),
+        ALL(rows_may_be_added_again),
+        ALL(a_contradiction_adds_nothing),
+        ALL(load_stops_where_told),
+        ALL(random_operations_agree_with_a_model),
+        ALL(a_catalog_comes_back_as_it_was),
+        SHARED(names_get_one_id_whoever_asks),
+        SHARED(processes_agree_on_every_id),
+        PG(known_series_go_on_while_the_store_is_away),
+        PG(other_schemas_are_refused),
         DISK(a_copy_has_the_rows_of_its_moment),
         DISK(other_files_and_versions_are_refused),
         DISK(wrong_values_are_noticed),
@@ -485,5 +707,5 @@ int main(void)
         DISK(a_row_in_the_place_of_another_is_noticed),
         DISK(damage_never_changes_what_is_loaded),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, start_postgres, stop_postgres);
 }

@@ -4,6 +4,7 @@
 #include "base/crc32c.h"
 #include "base/err.h"
 #include "base/metrics.h"
+#include "base/secret_file.h"
 #include "base/shortest.h"
 
 #include <math.h>
@@ -12,7 +13,9 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -144,6 +147,32 @@ static void shortest_decimals_read_back(void **state)
     }
 }
 
+static int read_secret(const char *text, mode_t mode, char *out, size_t size, struct err *err)
+{
+    char path[] = "/tmp/carat-secret-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    assert_int_equal(fchmod(fd, mode), 0);
+    close(fd);
+    int rc = secret_file_read(path, out, size, err);
+    unlink(path);
+    assert_true(rc == OK || (strstr(err->text, path) && !strstr(err->text, "hunter2")));
+    return rc;
+}
+
+static void secrets_come_from_files_of_their_own(void **state)
+{
+    char out[16];
+    struct err err = ERR_INIT;
+    assert_int_equal(read_secret("hunter2 \r\nmore\n", 0600, out, sizeof out, &err), OK);
+    assert_string_equal(out, "hunter2");
+    assert_int_equal(read_secret("hunter2", 0604, out, sizeof out, &err), ERR_INVALID);
+    assert_int_equal(read_secret("\nhunter2", 0600, out, sizeof out, &err), ERR_INVALID);
+    assert_int_equal(read_secret("hunter2hunter2hunter2", 0600, out, sizeof out, &err), ERR_INVALID);
+    assert_int_equal(secret_file_read("/nonexistent/secret", out, sizeof out, &err), ERR_IO);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -152,6 +181,7 @@ int main(void)
         cmocka_unit_test(json_strings_are_escaped),
         cmocka_unit_test(metrics_render_as_prometheus_text),
         cmocka_unit_test(shortest_decimals_read_back),
+        cmocka_unit_test(secrets_come_from_files_of_their_own),
         cmocka_unit_test(errors_carry_code_and_words),
         cmocka_unit_test(arenas_keep_addresses_until_reset),
     };
