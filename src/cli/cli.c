@@ -16,7 +16,7 @@ static const struct command command_version = {"version", "print the version", "
 static const struct command *const commands[] = {
     &command_serve,  &command_agent,   &command_query,  &command_backup,      &command_restore,
     &command_replay, &command_rebuild, &command_verify, &command_cardinality, &command_jobs,
-    &command_cold,   &command_probe,   &command_help,   &command_version,
+    &command_cold,   &command_probe,   &command_cost,   &command_help,        &command_version,
 };
 
 static const struct command *find_command(const char *name)

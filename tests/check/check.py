@@ -36,10 +36,11 @@ MAY_INCLUDE = {
     'http': DATA | {'backup', 'catalog', 'ingest', 'reader', 'query'},
     'agent': DATA | {'ingest'},
     'watch': DATA | {'catalog', 'ingest'},
+    'cost': BASE,
     'server': DATA | {
         'watch', 'backup', 'cold', 'mover', 'codec', 'catalog', 'stream', 'hot', 'warm', 'ingest', 'writer', 'reader', 'query', 'http', 'agent',
     },
-    'cli': DATA | {'watch', 'agent', 'backup', 'codec', 'cold', 'query', 'server'},
+    'cli': DATA | {'watch', 'cost', 'agent', 'backup', 'codec', 'cold', 'query', 'server'},
     '.': {'cli'},
 }
 # Headers of one backend: for the folder they are in, for src/server, and for tests.
