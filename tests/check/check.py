@@ -20,6 +20,7 @@ BASE = {'base'}
 DATA = BASE | {'model'}
 MAY_INCLUDE = {
     'base': set(),
+    'aws': BASE,
     'model': BASE,
     'codec': DATA,
     'catalog': DATA,
