@@ -1,4 +1,5 @@
 #include "base/arena.h"
+#include "base/base64.h"
 #include "base/buf.h"
 #include "base/bytes.h"
 #include "base/crc32c.h"
@@ -173,6 +174,43 @@ static void secrets_come_from_files_of_their_own(void **state)
     assert_int_equal(secret_file_read("/nonexistent/secret", out, sizeof out, &err), ERR_IO);
 }
 
+static void base64_round_trips(void **state)
+{
+    (void)state;
+    /* RFC 4648 section 10 */
+    static const char *pairs[][2] = {{"", ""},
+                                     {"f", "Zg=="},
+                                     {"fo", "Zm8="},
+                                     {"foo", "Zm9v"},
+                                     {"foob", "Zm9vYg=="},
+                                     {"fooba", "Zm9vYmE="},
+                                     {"foobar", "Zm9vYmFy"}};
+    struct buf text = BUF_INIT, back = BUF_INIT;
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+        buf_clear(&text);
+        buf_clear(&back);
+        base64_put(&text, pairs[i][0], strlen(pairs[i][0]));
+        assert_string_equal(buf_str(&text), pairs[i][1]);
+        assert_int_equal(base64_get(&back, pairs[i][1], strlen(pairs[i][1])), 0);
+        assert_string_equal(buf_str(&back), pairs[i][0]);
+    }
+    uint8_t bytes[256];
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)(i * 7);
+    buf_clear(&text);
+    buf_clear(&back);
+    base64_put(&text, bytes, sizeof bytes);
+    assert_int_equal(base64_get(&back, buf_str(&text), text.len), 0);
+    assert_int_equal(back.len, sizeof bytes);
+    assert_memory_equal(back.data, bytes, sizeof bytes);
+    static const char *bad[] = {"Z", "Zg=", "Zg=a", "Z===", "====", "Zm9v Zm9v", "Zm9\n", " Zg==", "Zm-v"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_int_equal(base64_get(&back, bad[i], strlen(bad[i])), -1);
+    assert_int_equal(back.len, sizeof bytes);
+    buf_release(&text);
+    buf_release(&back);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -183,6 +221,7 @@ int main(void)
         cmocka_unit_test(shortest_decimals_read_back),
         cmocka_unit_test(secrets_come_from_files_of_their_own),
         cmocka_unit_test(errors_carry_code_and_words),
+        cmocka_unit_test(base64_round_trips),
         cmocka_unit_test(arenas_keep_addresses_until_reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
