@@ -87,13 +87,14 @@ int flush_slice(struct lane *l, const struct hot_due *due, uint32_t *at, size_t 
 }
 
 /* A new round over the lane's series begins when the last one is over and round_ms have passed. */
-static bool round_begins(struct lane *l, int64_t now)
+static bool round_begins(struct lane *l, int64_t now_mono_ms)
 {
     if (l->cursor != 0)
         return true;
-    if (l->round_started_ms && now - l->round_started_ms < l->writer->o.round_ms)
+    if (l->round_started && now_mono_ms - l->round_started_ms < l->writer->o.round_ms)
         return false;
-    l->round_started_ms = now;
+    l->round_started = true;
+    l->round_started_ms = now_mono_ms;
     l->settled = l->round_pos;
     l->round_pos = atomic_load(&l->applied);
     return true;
@@ -103,7 +104,7 @@ static int flush_lane(struct lane *l, bool pressure, struct hot_taken *t, struct
 {
     struct writer *w = l->writer;
     int64_t now = clock_wall_ms(w->o.clock);
-    if (!round_begins(l, now) && !pressure)
+    if (!round_begins(l, clock_mono_ms(w->o.clock)) && !pressure)
         return OK;
     struct hot_due due = {
         .closed_before_ms = now - w->o.flush_delay_ms,
@@ -116,31 +117,35 @@ static int flush_lane(struct lane *l, bool pressure, struct hot_taken *t, struct
     return flush_slice(l, &due, &l->cursor, BUDGET, t, &moved, err);
 }
 
+int flush_lanes(struct writer *w, struct err *err)
+{
+    struct hot_stats stats;
+    hot_get_stats(w->o.hot, &stats);
+    atomic_store(&w->hot_bytes, stats.bytes);
+    int rc = OK;
+    for (unsigned i = 0; i < w->o.lanes; i++) {
+        struct err why = ERR_INIT;
+        int one = flush_lane(&w->lanes[i], stats.bytes > w->o.hot_max_bytes, &w->taken, &why);
+        if (one == OK)
+            continue;
+        counter_add(w->flush_errors, 1);
+        if (log_allowed(&w->flush_log, NULL))
+            log_error("writer", "windows not flushed, trying again", "lane=%u status=%s why=\"%s\"", i,
+                      status_name(one), why.text);
+        rc = rc == OK ? err_set(err, one, "%s", why.text) : rc;
+    }
+    return rc;
+}
+
 void *flusher_main(void *arg)
 {
     struct writer *w = arg;
-    struct hot_taken taken = HOT_TAKEN_INIT;
     int64_t backoff_ms = 0;
     thread_name("carat-flush");
     while (!writer_sleep(w, backoff_ms ? backoff_ms : TICK_MS)) {
-        struct hot_stats stats;
-        hot_get_stats(w->o.hot, &stats);
-        atomic_store(&w->hot_bytes, stats.bytes);
-        int rc = OK;
-        for (unsigned i = 0; i < w->o.lanes; i++) {
-            struct err err = ERR_INIT;
-            int one = flush_lane(&w->lanes[i], stats.bytes > w->o.hot_max_bytes, &taken, &err);
-            if (one == OK)
-                continue;
-            rc = one;
-            counter_add(w->flush_errors, 1);
-            if (log_allowed(&w->flush_log, NULL))
-                log_error("writer", "windows not flushed, trying again", "lane=%u status=%s why=\"%s\"", i,
-                          status_name(one), err.text);
-        }
+        int rc = flush_lanes(w, NULL);
         backoff_ms = rc == OK ? 0 : backoff_ms ? (backoff_ms < 8000 ? backoff_ms * 2 : 10000) : 250;
     }
-    hot_taken_release(&taken);
     return NULL;
 }
 

@@ -26,10 +26,16 @@ uint64_t lane_pos_at(struct lane *l, int64_t wall_ms)
     return best;
 }
 
+/* Waits before a next try. False: there is none, the writer is stopping or has no thread to wait in. */
+static bool try_again(struct writer *w, int64_t ms)
+{
+    return w->threaded && !writer_sleep(w, ms);
+}
+
 /* Hot is over its hard bound because warm does not take windows: let the stream hold the rest. */
 static void wait_for_room(struct writer *w)
 {
-    if (atomic_load_explicit(&w->hot_bytes, memory_order_relaxed) <= 2 * w->o.hot_max_bytes)
+    if (!w->threaded || atomic_load_explicit(&w->hot_bytes, memory_order_relaxed) <= 2 * w->o.hot_max_bytes)
         return;
     counter_add(w->apply_waits, 1);
     while (atomic_load(&w->hot_bytes) > 2 * w->o.hot_max_bytes && !writer_sleep(w, 100))
@@ -39,97 +45,96 @@ static void wait_for_room(struct writer *w)
 /* A part claims that every point of its run was applied, and of two parts the one that ends later wins. A run
  * across a damaged stretch would claim points it never saw, and bring back values they had replaced, so all
  * windows end where the stretch begins. */
-static void end_runs(struct lane *l)
+static int end_runs(struct lane *l, struct err *err)
 {
-    for (;;) {
-        struct err err = ERR_INIT;
-        if (flush_all(l, &err) == OK)
-            return;
+    int rc;
+    while ((rc = flush_all(l, err)) != OK) {
         counter_add(l->writer->flush_errors, 1);
         if (log_allowed(&l->corrupt_log, NULL))
             log_error("writer", "windows before a damaged stretch not flushed, trying again",
-                      "lane=%u why=\"%s\"", l->number, err.text);
-        if (writer_sleep(l->writer, 500))
-            return;
+                      "lane=%u why=\"%s\"", l->number, err->text);
+        if (!try_again(l->writer, 500))
+            break;
     }
+    return rc;
 }
 
 /* Applies until it sticks. Only our own memory is involved, so a failure that is not damage cannot heal by
  * itself; it is tried again rather than skipped, because a skipped record would be a lost one.
- * False: the writer is stopping and it is not applied. */
-static bool apply_record(struct lane *l, const struct stream_record *rec)
+ * Not OK: it is not applied, and this is the end. */
+static int apply_record(struct lane *l, const struct stream_record *rec, struct err *err)
 {
     struct writer *w = l->writer;
-    for (;;) {
-        struct err err = ERR_INIT;
+    int rc;
+    do {
         int64_t start = clock_mono_us(w->o.clock);
-        int rc = lane_apply(l, rec, &err);
+        rc = lane_apply(l, rec, err);
         histogram_observe_us(w->apply_seconds, (uint64_t)(clock_mono_us(w->o.clock) - start));
         if (rc == OK)
-            return true;
+            return OK;
         if (log_allowed(&l->corrupt_log, NULL))
             log_error("writer", "record not applied", "lane=%u pos=%llu status=%s why=\"%s\"", l->number,
-                      (unsigned long long)rec->pos, status_name(rc), err.text);
+                      (unsigned long long)rec->pos, status_name(rc), err->text);
         if (rc == ERR_CORRUPT || rc == ERR_UNSUPPORTED) {
             counter_add(w->corrupt_records, 1);
-            end_runs(l);
-            return true;
+            return end_runs(l, err);
         }
-        if (writer_sleep(w, 500))
-            return false;
-    }
+    } while (try_again(w, 500));
+    return rc;
 }
 
-static void lane_loop(struct lane *l, struct stream_reader *reader)
+int lane_step(struct lane *l, int timeout_ms, struct err *err)
 {
     struct writer *w = l->writer;
-    while (!atomic_load_explicit(&w->stopping, memory_order_relaxed)) {
-        struct err err = ERR_INIT;
-        struct stream_record rec;
-        int rc = stream_reader_next(reader, &rec, READ_TIMEOUT_MS, &err);
-        if (rc == ERR_CLOSED)
-            return;
-        if (rc == ERR_CORRUPT) {
-            counter_add(w->corrupt_records, 1);
-            end_runs(l);
-            continue;
-        }
-        if (rc < 0) {
-            if (log_allowed(&l->corrupt_log, NULL))
-                log_error("writer", "cannot read the stream", "lane=%u why=\"%s\"", l->number, err.text);
-            if (writer_sleep(w, 1000))
-                return;
-            continue;
-        }
-        if (rc > 0) {
-            /* All that is durable has been read; what was missing to the target was damaged. */
-            atomic_store(&l->target, 0);
-            continue;
-        }
-        wait_for_room(w);
-        if (!apply_record(l, &rec))
-            return; /* stopping: it stays after the checkpoint and is applied at the next start */
-        note_minute(l, &rec);
-        atomic_store_explicit(&l->applied_ms, rec.appended_ms, memory_order_relaxed);
-        atomic_store_explicit(&l->applied, rec.pos, memory_order_release);
+    struct stream_record rec;
+    int rc = stream_reader_next(l->reader, &rec, timeout_ms, err);
+    if (rc == ERR_CORRUPT) {
+        counter_add(w->corrupt_records, 1);
+        return end_runs(l, err);
     }
+    if (rc > 0) /* all that is durable has been read; what was missing to the target was damaged */
+        atomic_store(&l->target, 0);
+    if (rc != OK)
+        return rc;
+    wait_for_room(w);
+    rc = apply_record(l, &rec, err);
+    if (rc != OK)
+        return rc; /* it stays after the checkpoint and is applied at the next start */
+    note_minute(l, &rec);
+    atomic_store_explicit(&l->applied_ms, rec.appended_ms, memory_order_relaxed);
+    atomic_store_explicit(&l->applied, rec.pos, memory_order_release);
+    return OK;
+}
+
+int lane_open(struct lane *l, struct err *err)
+{
+    struct stream_start start = {.from = STREAM_POSITION, .from_pos = atomic_load(&l->applied)};
+    return stream_reader_open(l->writer->o.stream, l->number, start, &l->reader, err);
+}
+
+static bool stopping(struct lane *l)
+{
+    return atomic_load_explicit(&l->writer->stopping, memory_order_relaxed);
 }
 
 void *lane_main(void *arg)
 {
     struct lane *l = arg;
-    struct writer *w = l->writer;
-    struct stream_start start = {.from = STREAM_POSITION, .from_pos = atomic_load(&l->applied)};
-    struct stream_reader *reader;
     struct err err = ERR_INIT;
+    int rc;
     thread_name("carat-lane");
-    while (stream_reader_open(w->o.stream, l->number, start, &reader, &err) != OK) {
+    while ((rc = lane_open(l, &err)) != OK) {
         log_error("writer", "cannot open the stream for reading", "lane=%u why=\"%s\"", l->number, err.text);
-        if (writer_sleep(w, 1000))
+        if (writer_sleep(l->writer, 1000))
             return NULL;
     }
-    lane_loop(l, reader);
-    stream_reader_close(reader);
+    while (!stopping(l) && (rc = lane_step(l, READ_TIMEOUT_MS, &err)) != ERR_CLOSED) {
+        if (rc >= 0 || stopping(l))
+            continue;
+        if (log_allowed(&l->corrupt_log, NULL))
+            log_error("writer", "cannot read the stream", "lane=%u why=\"%s\"", l->number, err.text);
+        (void)writer_sleep(l->writer, 1000);
+    }
     atomic_store(&l->done, true);
     return NULL;
 }

@@ -52,7 +52,7 @@ static int lane_flushed_to(struct lane *l, uint64_t *pos, struct err *err)
 }
 
 /* In this order: what has left hot, warm on disk, names on disk, and only then the stream may forget. */
-static int checkpoint(struct writer *w, struct err *err)
+int writer_checkpoint(struct writer *w, struct err *err)
 {
     uint64_t pos[POSITIONS_MAX];
     int64_t start = clock_mono_us(w->o.clock);
@@ -79,7 +79,8 @@ static void *keeper_main(void *arg)
         bool due = clock_mono_ms(w->o.clock) - last >= w->o.checkpoint_ms;
         if (due)
             last = clock_mono_ms(w->o.clock);
-        if ((due ? checkpoint(w, &err) : keep_catalog(w, &err)) != OK && log_allowed(&w->flush_log, NULL))
+        if ((due ? writer_checkpoint(w, &err) : keep_catalog(w, &err)) != OK &&
+            log_allowed(&w->flush_log, NULL))
             log_error("writer", "checkpoint failed, the stream is kept longer", "why=\"%s\"", err.text);
     }
     return NULL;
@@ -153,6 +154,7 @@ static void register_metrics(struct writer *w)
 static int start_threads(struct writer *w, struct err *err)
 {
     int rc = 0;
+    w->threaded = true;
     for (unsigned i = 0; i < w->o.lanes && rc == 0; i++) {
         rc = pthread_create(&w->lanes[i].thread, NULL, lane_main, &w->lanes[i]);
         w->lanes[i].running = rc == 0;
@@ -166,7 +168,7 @@ static int start_threads(struct writer *w, struct err *err)
     return rc ? err_sys(err, ERR_FAILED, rc, "start writer threads") : OK;
 }
 
-int writer_start(const struct writer_options *o, struct writer **out, struct err *err)
+int writer_open(const struct writer_options *o, struct writer **out, struct err *err)
 {
     assert(o->lanes > 0 && o->lanes <= POSITIONS_MAX);
     struct writer *w = xcalloc(1, sizeof *w);
@@ -201,14 +203,54 @@ int writer_start(const struct writer_options *o, struct writer **out, struct err
         register_lag(l);
     }
     int rc = scan_definitions(w, from, err);
-    if (rc == OK)
-        rc = start_threads(w, err);
     if (rc != OK) {
         writer_free(w);
         return rc;
     }
     *out = w;
     return OK;
+}
+
+int writer_start(const struct writer_options *o, struct writer **out, struct err *err)
+{
+    struct writer *w;
+    int rc = writer_open(o, &w, err);
+    if (rc != OK)
+        return rc;
+    rc = start_threads(w, err);
+    if (rc != OK) {
+        writer_free(w);
+        return rc;
+    }
+    *out = w;
+    return OK;
+}
+
+int writer_apply(struct writer *w, struct err *err)
+{
+    assert(!w->threaded);
+    int rc = OK;
+    for (unsigned i = 0; i < w->o.lanes && rc >= 0; i++) {
+        struct lane *l = &w->lanes[i];
+        rc = l->reader ? OK : lane_open(l, err);
+        while (rc == OK)
+            rc = lane_step(l, 0, err);
+    }
+    return rc < 0 ? rc : OK;
+}
+
+int writer_flush(struct writer *w, struct err *err)
+{
+    assert(!w->threaded);
+    bool more = true;
+    int rc = OK;
+    while (rc == OK && more) {
+        rc = flush_lanes(w, err);
+        more = false;
+        for (unsigned i = 0; i < w->o.lanes; i++)
+            more |= w->lanes[i].cursor != 0;
+    }
+    return rc;
 }
 
 bool writer_caught_up(struct writer *w, struct err *why)
@@ -251,6 +293,11 @@ static void stop_threads(struct writer *w)
         pthread_join(w->keeper, NULL);
     }
     w->threads_running = false;
+    for (unsigned i = 0; i < w->o.lanes; i++) {
+        if (w->lanes[i].reader)
+            stream_reader_close(w->lanes[i].reader);
+        w->lanes[i].reader = NULL;
+    }
 }
 
 static bool flush_everything(struct writer *w, struct lane *l, struct hot_taken *t, int64_t deadline_ms)
@@ -284,7 +331,7 @@ void writer_stop(struct writer *w, int64_t deadline_ms)
         all = flush_everything(w, &w->lanes[i], &taken, deadline_ms);
     hot_taken_release(&taken);
     struct err err = ERR_INIT;
-    if (checkpoint(w, &err) != OK)
+    if (writer_checkpoint(w, &err) != OK)
         log_error("writer", "last checkpoint failed", "why=\"%s\"", err.text);
     log_info("writer", "stopped", "flushed_all=%s", all ? "true" : "false");
 }
@@ -296,6 +343,7 @@ void writer_free(struct writer *w)
     stop_threads(w);
     for (unsigned i = 0; i < w->o.lanes; i++)
         free(w->lanes[i].points);
+    hot_taken_release(&w->taken);
     free(w->lanes);
     free((char *)w->o.state_path);
     flush_batch_release(&w->batch);

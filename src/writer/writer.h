@@ -46,6 +46,18 @@ struct writer_options {
  * a second id), then starts the threads. On return new points may be accepted. */
 int writer_start(const struct writer_options *o, struct writer **out, struct err *err) must_check;
 
+/* The same without threads, for who owns the time (a simulation, a tool): nothing happens but in the three
+ * calls below, all from one thread. writer_stop and writer_free end it as usual. */
+int writer_open(const struct writer_options *o, struct writer **out, struct err *err) must_check;
+/* Applies everything that is durable in the stream now, however full hot gets. After an error only
+ * writer_free. */
+int writer_apply(struct writer *w, struct err *err) must_check;
+/* Looks at every series once, if a round is due by `round_ms` or hot is full, and moves what is due to warm.
+ */
+int writer_flush(struct writer *w, struct err *err) must_check;
+/* Syncs warm, writes the catalog, and lets the stream forget what is safe in both. */
+int writer_checkpoint(struct writer *w, struct err *err) must_check;
+
 /* True once everything that was durable at the start has been applied; else *why says what is missing. */
 bool writer_caught_up(struct writer *w, struct err *why);
 

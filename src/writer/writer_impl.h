@@ -19,10 +19,11 @@ struct lane {
     unsigned number;
     pthread_t thread;
     bool running;
-    _Atomic uint64_t target;    /* caught up when applied reaches it */
-    _Atomic uint64_t applied;   /* newest position that is readable */
-    _Atomic int64_t applied_ms; /* when the record there was appended; 0: none yet */
-    _Atomic bool done;          /* the stream is closed and everything in it applied */
+    struct stream_reader *reader; /* owned by the lane's thread; NULL: not open yet */
+    _Atomic uint64_t target;      /* caught up when applied reaches it */
+    _Atomic uint64_t applied;     /* newest position that is readable */
+    _Atomic int64_t applied_ms;   /* when the record there was appended; 0: none yet */
+    _Atomic bool done;            /* the stream is closed and everything in it applied */
     /* owned by the lane's thread, read by the flusher: a torn pair only makes it flush a little earlier or
      * later */
     struct {
@@ -34,18 +35,21 @@ struct lane {
     /* owned by the flusher */
     uint32_t cursor;
     uint64_t round_pos, settled;
-    int64_t round_started_ms;
+    bool round_started;
+    int64_t round_started_ms; /* monotonic */
 };
 
 struct writer {
     struct writer_options o;
     struct lane *lanes;
     pthread_t flusher, keeper;
+    bool threaded; /* else driven by the caller; set before there are threads */
     bool threads_running;
     pthread_mutex_t mtx; /* protects the two conditions' waits */
     pthread_cond_t wake;
     _Atomic bool stopping;
     _Atomic uint64_t hot_bytes; /* as of the flusher's last look */
+    struct hot_taken taken;     /* owned by the flusher, or the caller of writer_flush */
 
     pthread_mutex_t flush_mtx; /* whoever merges with warm and puts: the flusher, writer_stop, a rebuild, a
                                   replay (writer_store_lock) */
@@ -65,11 +69,20 @@ int lane_apply(struct lane *l, const struct stream_record *rec, struct err *err)
 
 /* lane.c */
 void *lane_main(void *lane);
+/* Opens the stream for reading after the last applied position. */
+int lane_open(struct lane *l, struct err *err) must_check;
+/* Reads one record and applies it, or ends the runs at a damaged one. 1: none came within timeout_ms, so all
+ * that is durable is applied. ERR_CLOSED: the stream is closed. After an error of applying, which with
+ * threads comes only when the writer is stopping, no more may be applied. */
+int lane_step(struct lane *l, int timeout_ms, struct err *err) must_check;
 /* The newest position appended at or before that time; 0 if not known. */
 uint64_t lane_pos_at(struct lane *l, int64_t wall_ms);
 
 /* flush.c */
 void *flusher_main(void *writer);
+/* What the flusher does in a tick: up to BUDGET series of each lane. The first failure; all lanes were tried.
+ */
+int flush_lanes(struct writer *w, struct err *err) must_check;
 /* One look at up to `budget` series of a lane from *at on, which moves on (0 again after a round) once
  * everything taken is stored. *moved: windows stored. */
 int flush_slice(struct lane *l, const struct hot_due *due, uint32_t *at, size_t budget,
