@@ -32,7 +32,8 @@ struct both {
     void *ctx;
     warm_damage_fn damaged; /* NULL: nobody wants to know */
     void *damaged_ctx;
-    int result; /* what fn stopped with; 0: it did not */
+    unsigned *from; /* NULL: nobody wants to know */
+    int result;     /* what fn stopped with; 0: it did not */
 };
 
 static int copy_part(void *ctx, const struct part *p)
@@ -57,8 +58,10 @@ static void tell_damage(void *ctx, const struct part_key *key, const char *why)
     b->damaged(b->damaged_ctx, key, why);
 }
 
-static int deliver(struct both *b, const struct part *p)
+static int deliver(struct both *b, const struct part *p, unsigned from)
 {
+    if (b->from)
+        *b->from = from;
     b->result = b->fn(b->ctx, p);
     return b->result;
 }
@@ -73,7 +76,7 @@ static int deliver_before(struct both *b, const struct part_key *key)
             (p.key.window_ms > key->window_ms || (p.key.window_ms == key->window_ms && p.key.hi >= key->hi)))
             return 0;
         p.data = b->blocks.data + b->copies[b->next].at;
-        rc = deliver(b, &p);
+        rc = deliver(b, &p, WARM_FROM_WARM);
     }
     return rc;
 }
@@ -82,7 +85,7 @@ static int cold_part(void *ctx, const struct part *p)
 {
     struct both *b = ctx;
     int rc = deliver_before(b, &p->key);
-    return rc ? rc : deliver(b, p);
+    return rc ? rc : deliver(b, p, WARM_FROM_COLD);
 }
 
 /* A tier that fails does not keep the other from being read; its first reason is told at the end. */
@@ -117,6 +120,7 @@ static int tiered_read(struct warm *w, uint32_t series, uint32_t step_ms, int64_
 {
     struct both b = {.fn = fn, .ctx = ctx};
     b.damaged = warm_checking(fn, ctx, &b.damaged_ctx);
+    b.from = warm_telling(fn, ctx);
     struct err first = ERR_INIT;
     int rc = 0;
     while (rc == 0 && from_window_ms < until_window_ms)

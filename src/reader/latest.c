@@ -68,11 +68,9 @@ static void begin_where_hot_has_points(struct search *s)
 
 static void read_last_warm_window(struct search *s)
 {
-    struct err why = ERR_INIT;
     s->warm.n = 0;
-    if (s->r->o.warm && warm_read(s->r->o.warm, s->series, s->step_ms, s->from_window_ms, s->until_window_ms,
-                                  keep_last, &s->warm, &why) < 0)
-        report_add(s->report, &why);
+    reader_read_warm(s->r, s->series, s->step_ms, s->from_window_ms, s->until_window_ms, keep_last, &s->warm,
+                     s->report);
     for (size_t i = 0; i < s->warm.n; i++)
         s->warm.parts[i].data = s->warm.bytes.data + (uintptr_t)s->warm.parts[i].data;
 }

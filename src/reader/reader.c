@@ -51,10 +51,9 @@ void reader_count_incomplete(struct reader *r, bool before, const struct read_re
         counter_add(r->incomplete, 1);
 }
 
-const char *read_tiers_name(unsigned tiers)
+const char *read_tier_name(unsigned tier)
 {
-    static const char *const names[] = {"none", "hot", "warm", "hot+warm"};
-    return names[tiers % 4];
+    return tier == READ_HOT ? "hot" : tier == READ_WARM ? "warm" : "cold";
 }
 
 void reader_clear_column(struct column *c)
@@ -82,16 +81,20 @@ int reader_make_column(uint32_t series, int64_t step_ms, int64_t from_ms, int64_
     return OK;
 }
 
-struct lay {
-    struct overlay overlay;
-    struct read_report *report;
-};
+void reader_read_warm(struct reader *r, uint32_t series, uint32_t step_ms, int64_t from_ms, int64_t until_ms,
+                      warm_part_fn fn, void *ctx, struct read_report *report)
+{
+    struct err why = ERR_INIT;
+    unsigned from = 0;
+    if (r->o.warm && warm_read_told(r->o.warm, series, step_ms, window_start(from_ms, step_ms), until_ms, fn,
+                                    ctx, &from, &why) < 0)
+        report_add(report, &why);
+    report->tiers |= (from & WARM_FROM_WARM ? READ_WARM : 0) | (from & WARM_FROM_COLD ? READ_COLD : 0);
+}
 
 static int lay_part(void *ctx, const struct part *p)
 {
-    struct lay *l = ctx;
-    l->report->tiers |= READ_WARM;
-    overlay_part(&l->overlay, p);
+    overlay_part(ctx, p);
     return 0;
 }
 
@@ -105,14 +108,12 @@ void reader_fill_column(struct reader *r, struct column *c, struct read_report *
         report_add(report, &why);
     hot_copies_sort(&hot);
     report->tiers |= hot.n ? READ_HOT : 0;
-    struct lay l = {.report = report};
-    overlay_init(&l.overlay, c, &hot);
-    if (r->o.warm &&
-        warm_read(r->o.warm, c->series, step, window_start(c->start_ms, step), end, lay_part, &l, &why) < 0)
-        report_add(report, &why);
-    overlay_finish(&l.overlay);
-    if (l.overlay.damage.code)
-        report_add(report, &l.overlay.damage);
+    struct overlay overlay;
+    overlay_init(&overlay, c, &hot);
+    reader_read_warm(r, c->series, step, c->start_ms, end, lay_part, &overlay, report);
+    overlay_finish(&overlay);
+    if (overlay.damage.code)
+        report_add(report, &overlay.damage);
     hot_copies_release(&hot);
 }
 

@@ -38,12 +38,13 @@ void reader_free(struct reader *r);
 struct read_report {
     bool incomplete;
     struct err why; /* the first reason */
-    unsigned tiers; /* READ_HOT | READ_WARM: where something was found */
+    unsigned tiers; /* READ_HOT | READ_WARM | READ_COLD: where something was found */
 };
 #define READ_HOT  1u
 #define READ_WARM 2u
-/* "hot", "warm", "hot+warm", "none" */
-const char *read_tiers_name(unsigned tiers);
+#define READ_COLD 4u
+/* Of one of them: "hot", "warm", "cold". */
+const char *read_tier_name(unsigned tier);
 
 /* Values of one series for the slots that start in [from_ms, until_ms), on the series' own grid.
  * column->values is malloc'ed for the caller, NULL when n is 0. max_slots bounds n (ERR_LIMIT).

@@ -16,6 +16,9 @@ int reader_make_column(uint32_t series, int64_t step_ms, int64_t from_ms, int64_
 void reader_clear_column(struct column *c);
 /* Fills it from the base archive, whose step the column has. */
 void reader_fill_column(struct reader *r, struct column *c, struct read_report *report);
+/* The parts of all windows that overlap the range, from warm and cold. */
+void reader_read_warm(struct reader *r, uint32_t series, uint32_t step_ms, int64_t from_ms, int64_t until_ms,
+                      warm_part_fn fn, void *ctx, struct read_report *report);
 /* Times and counts an answer; begun_us from reader_begin. */
 int64_t reader_begin(struct reader *r, struct read_report *report);
 void reader_end(struct reader *r, int64_t begun_us, const struct column *c);

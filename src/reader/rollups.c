@@ -130,7 +130,6 @@ static int read_part(void *ctx, const struct part *p)
     struct walk *w = ctx;
     struct rollup one;
     struct err err = ERR_INIT;
-    w->report->tiers |= READ_WARM;
     if (!w->open || p->key.window_ms != w->window_ms) {
         give_window(w);
         w->open = true;
@@ -161,11 +160,8 @@ void reader_walk_rollups(struct reader *r, uint32_t series, uint32_t base_step_m
                      .fn = fn,
                      .ctx = ctx,
                      .report = report};
-    struct err why = ERR_INIT;
     make_from_hot(&w);
-    if (r->o.warm && warm_read(r->o.warm, series, step_ms, window_start(from_ms, step_ms), until_ms,
-                               read_part, &w, &why) < 0)
-        report_add(report, &why);
+    reader_read_warm(r, series, step_ms, from_ms, until_ms, read_part, &w, report);
     give_window(&w);
     give_made_before(&w, INT64_MAX);
     free(w.made);

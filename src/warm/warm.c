@@ -177,6 +177,33 @@ int warm_check(struct warm *w, uint32_t series, uint32_t step_ms, int64_t from_w
     return warm_read(w, series, step_ms, from_window_ms, until_window_ms, check_part, &c, err);
 }
 
+struct telling {
+    warm_part_fn fn;
+    void *ctx;
+    unsigned *tiers, from;
+};
+
+/* As check_part: its address tells a tier made of others who asks. */
+static int tell_part(void *ctx, const struct part *p)
+{
+    struct telling *t = ctx;
+    *t->tiers |= t->from;
+    return t->fn(t->ctx, p);
+}
+
+unsigned *warm_telling(warm_part_fn fn, void *ctx)
+{
+    struct telling *t = ctx;
+    return fn == tell_part ? &t->from : NULL;
+}
+
+int warm_read_told(struct warm *w, uint32_t series, uint32_t step_ms, int64_t from_window_ms,
+                   int64_t until_window_ms, warm_part_fn fn, void *ctx, unsigned *tiers, struct err *err)
+{
+    struct telling t = {fn, ctx, tiers, WARM_FROM_WARM};
+    return warm_read(w, series, step_ms, from_window_ms, until_window_ms, tell_part, &t, err);
+}
+
 int warm_scan(struct warm *w, uint32_t step_ms, int64_t from_window_ms, int64_t until_window_ms,
               warm_part_fn fn, void *ctx, struct err *err)
 {

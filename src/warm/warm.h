@@ -33,6 +33,15 @@ int warm_put(struct warm *w, const struct part *parts, size_t n, const struct pa
 int warm_read(struct warm *w, uint32_t series, uint32_t step_ms, int64_t from_window_ms,
               int64_t until_window_ms, warm_part_fn fn, void *ctx, struct err *err) must_check;
 
+/* Where parts came from, for a tier made of others. */
+#define WARM_FROM_WARM 1u
+#define WARM_FROM_COLD 2u
+
+/* The same, and *tiers gets the bits of the tiers that parts came from. */
+int warm_read_told(struct warm *w, uint32_t series, uint32_t step_ms, int64_t from_window_ms,
+                   int64_t until_window_ms, warm_part_fn fn, void *ctx, unsigned *tiers,
+                   struct err *err) must_check;
+
 /* Told of a damaged part: the key it was found under and what is wrong. */
 typedef void (*warm_damage_fn)(void *ctx, const struct part_key *key, const char *why);
 

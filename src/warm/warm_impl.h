@@ -62,6 +62,10 @@ void warm_damaged(struct warm *w, struct err *damage, const char *text);
  * NULL. */
 warm_damage_fn warm_checking(warm_part_fn fn, void *ctx, void **damaged_ctx);
 
+/* For such a tier, too: where a warm_read_told wants the WARM_FROM_ bit of the parts that follow; NULL for
+ * other reads. */
+unsigned *warm_telling(warm_part_fn fn, void *ctx);
+
 /* Whether these stored bytes are exactly this part. */
 bool warm_is(const struct part *p, const uint8_t *bytes, size_t n);
 
