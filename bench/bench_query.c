@@ -38,7 +38,8 @@ static void measure(struct mem_source *m, size_t points, const char *target, con
 {
     struct query_env env = {&m->base, {0}};
     int64_t until = (int64_t)points * 60, run_us = INT64_MAX, write_us = INT64_MAX;
-    struct query_request q = {&target, 1, until / 2, until - 60, until, NULL, 0, NULL, 0};
+    struct query_request q = {
+        .targets = &target, .ntargets = 1, .from_s = until / 2, .until_s = until - 60, .now_s = until};
     struct format_options o = {0};
     size_t bytes = 0, values = 0;
     for (int i = 0; i < 3; i++) {

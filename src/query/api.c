@@ -15,6 +15,12 @@ const char *api_get(const struct api_request *r, const char *name)
     return NULL;
 }
 
+bool api_is(const struct api_request *r, const char *name, const char *value)
+{
+    const char *given = api_get(r, name);
+    return given && !strcmp(given, value);
+}
+
 static size_t collect(const struct api_request *r, const char *name, const char *suffix, const char **out)
 {
     size_t n = 0, len = strlen(name);

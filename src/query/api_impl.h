@@ -6,6 +6,8 @@
 
 /* The last value of an argument; NULL if absent. */
 const char *api_get(const struct api_request *r, const char *name);
+/* Whether it is there with this value. */
+bool api_is(const struct api_request *r, const char *name, const char *value);
 /* All values of an argument, or if there are none those of "name[]"; in the arena. */
 const char *const *api_list(const struct api_request *r, const char *name, struct arena *a, size_t *n);
 /* A decimal number; false if the argument is there and is none. */

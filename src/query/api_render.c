@@ -87,6 +87,11 @@ static int read_request(const struct api_request *r, struct render *q, struct er
         q->options.has_max_points = true;
         q->options.max_points = atoll(max);
     }
+    q->options.meta = api_is(r, "meta", "1");
+    if (q->format->write == format_json) {
+        q->query.meta = q->options.meta;
+        q->query.max_points = q->options.max_points;
+    }
     if (xff && !pynum_parse(xff, &q->query.x_files_factor))
         return err_set(err, ERR_INVALID, "argument 'xFilesFactor': expected a number, not '%.40s'", xff);
     return read_range(r, q, err);
@@ -99,10 +104,9 @@ static int run(const struct query_env *env, const struct api_request *r, struct 
     int rc = read_request(r, q, err);
     if (rc < 0 || (rc = query_run(env, &q->query, &result, err)) < 0)
         return rc;
-    const char *partial = api_get(r, "partial");
     reply->incomplete = result.report.incomplete;
     snprintf(reply->why, sizeof reply->why, "%.190s", result.report.why.text);
-    if (reply->incomplete && !(partial && !strcmp(partial, "1")))
+    if (reply->incomplete && !api_is(r, "partial", "1"))
         rc = err_set(err, ERR_BUSY, "not all data could be read (%.300s); partial=1 gives what there is",
                      result.report.why.text);
     else

@@ -442,18 +442,32 @@ static int parse_targets(struct query *q, struct ast **trees, size_t *n)
 static void run(struct query *q, struct query_result *out)
 {
     const struct query_request *r = q->request;
-    struct scope scope = {r->from_s, r->until_s, r->now_s, r->zone, r->x_files_factor, NULL};
+    struct scope scope = {.start_s = r->from_s,
+                          .end_s = r->until_s,
+                          .now_s = r->now_s,
+                          .zone = r->zone,
+                          .x_files_factor = r->x_files_factor};
     struct ast **trees = arena_alloc(q->arena, (r->ntargets + 1) * sizeof *trees);
     struct list *all = list_new(q, 16);
     size_t n;
     if (parse_targets(q, trees, &n) < 0)
         return;
-    for (size_t i = 0; i < n; i++)
+    struct thinning *thinning = arena_alloc(q->arena, (n + 1) * sizeof *thinning);
+    for (size_t i = 0; i < n; i++) {
+        scope.thinning = thinning[i] = thin_target(trees[i], q->limits.coarse_from ? r->max_points : 0);
         announce(q, &scope, trees[i], NULL);
+    }
     for (size_t i = 0; i < n && !q->failed; i++) {
+        scope.thinning = thinning[i];
+        q->target = i + 1;
+        q->reads = r->meta ? arena_alloc(q->arena, sizeof *q->reads) : NULL;
+        if (q->reads)
+            *q->reads = (struct query_reads){0};
         struct list *l = as_series(q, trees[i], eval(q, &scope, trees[i], NULL, NULL));
-        for (size_t k = 0; k < l->n; k++)
+        for (size_t k = 0; k < l->n; k++) {
+            l->v[k]->reads = l->v[k]->reads ? l->v[k]->reads : q->reads;
             list_add(q, all, l->v[k]);
+        }
     }
     out->series = all->v;
     out->n = all->n;

@@ -8,6 +8,7 @@
 
 #include "query/ast.h"
 #include "query/query.h"
+#include "query/thin.h"
 
 struct list {
     struct query_series **v;
@@ -48,6 +49,7 @@ struct scope {
     const struct query_zone *zone;
     double x_files_factor;
     struct stack **stacks; /* NULL until stacked() was used */
+    struct thinning thinning;
 };
 
 struct fetched;
@@ -65,7 +67,9 @@ struct query {
     size_t series_found, points, work;
     unsigned depth;
     struct fetched *fetched;
-    double *scratch; /* of scratch_cap values, for one function at a time */
+    size_t target;             /* that is being evaluated */
+    struct query_reads *reads; /* of this target; NULL if not asked for */
+    double *scratch;           /* of scratch_cap values, for one function at a time */
     size_t scratch_cap;
     uint64_t random;
 };

@@ -12,22 +12,32 @@ struct fetched_series {
     uint32_t id;
     int64_t start_s, end_s, step_s;
     size_t n;
-    double *values; /* in the arena */
+    double *values, *sums, *counts; /* in the arena; as in query_series */
+    double points_per_value;
+    const struct query_reads *reads; /* NULL if not asked for */
 };
 
 struct fetched {
     struct fetched *next;
     int64_t start_s, end_s;
+    struct thinning thinning;
     const char *path;
     bool loaded;
+    size_t target; /* the last that used it */
     struct fetched_series *v;
     size_t n, cap;
 };
 
+static bool thinning_equal(const struct thinning *a, const struct thinning *b)
+{
+    return a->max_points == b->max_points && (!a->max_points || a->consolidation == b->consolidation);
+}
+
 static struct fetched *find_fetched(struct query *q, const struct scope *scope, const char *path)
 {
     for (struct fetched *f = q->fetched; f; f = f->next)
-        if (f->start_s == scope->start_s && f->end_s == scope->end_s && !strcmp(f->path, path))
+        if (f->start_s == scope->start_s && f->end_s == scope->end_s &&
+            thinning_equal(&f->thinning, &scope->thinning) && !strcmp(f->path, path))
             return f;
     return NULL;
 }
@@ -42,6 +52,7 @@ void fetch_announce(struct query *q, const struct scope *scope, const char *path
     memset(f, 0, sizeof *f);
     f->start_s = scope->start_s;
     f->end_s = scope->end_s;
+    f->thinning = scope->thinning;
     f->path = arena_strndup(q->arena, path, strlen(path));
     f->next = q->fetched;
     q->fetched = f;
@@ -133,8 +144,9 @@ static void find_names(struct query *q, struct fetched *f)
     f->n = n;
 }
 
-/* The usual case, both on one grid: one copy. False: it is not. */
-static bool place_whole(struct fetched_series *s, const struct column *c)
+/* The usual case, both on one grid: one copy of values that belong to the column's slots. */
+static bool place_whole(const struct fetched_series *s, const struct column *c, const double *from,
+                        double *into)
 {
     int64_t offset = c->start_ms / 1000 - s->start_s;
     if (c->step_ms != s->step_s * 1000 || offset % s->step_s)
@@ -143,14 +155,14 @@ static bool place_whole(struct fetched_series *s, const struct column *c)
     if (skip >= (int64_t)c->n || at >= (int64_t)s->n)
         return true;
     size_t to = at < 0 ? 0 : (size_t)at, n = c->n - (size_t)skip;
-    memcpy(s->values + to, c->values + skip, (n < s->n - to ? n : s->n - to) * sizeof *s->values);
+    memcpy(into + to, from + skip, (n < s->n - to ? n : s->n - to) * sizeof *into);
     return true;
 }
 
 /* Puts a column's values on the grid of s; of several in one slot (steps under a second) the last stays. */
 static void place(struct fetched_series *s, const struct column *c)
 {
-    if (place_whole(s, c))
+    if (place_whole(s, c, c->values, s->values))
         return;
     for (size_t i = 0; i < c->n; i++) {
         int64_t at = c->start_ms + (int64_t)i * c->step_ms;
@@ -162,18 +174,114 @@ static void place(struct fetched_series *s, const struct column *c)
     }
 }
 
-/* As whisper reads: from the slot after start to the slot of end, at least one, none of the future. False: no
- * such series in this range. */
-static bool load_values(struct query *q, const struct scope *scope, struct fetched_series *s)
+/* What a coarse archive's values were made of. A grid of another step has plain values. */
+static void place_sums(struct query *q, struct fetched_series *s, const struct column *c,
+                       const struct read_sums *sums)
+{
+    if (c->step_ms != s->step_s * 1000)
+        return;
+    double *sum = query_values(q, s->n), *count = query_values(q, s->n);
+    if (!sum || !count)
+        return;
+    for (size_t i = 0; i < s->n; i++)
+        sum[i] = count[i] = 0;
+    if (place_whole(s, c, sums->sum, sum) && place_whole(s, c, sums->count, count)) {
+        s->sums = sum;
+        s->counts = count;
+        s->points_per_value = sums->points;
+    }
+}
+
+/* --- telling what was read --- */
+
+static int by_time(const void *a, const void *b)
+{
+    const struct query_read *x = a, *y = b;
+    if (x->from_s != y->from_s)
+        return x->from_s < y->from_s ? -1 : 1;
+    return x->step_ms < y->step_ms ? -1 : x->step_ms > y->step_ms;
+}
+
+static void add_read(struct query *q, struct query_reads *r, const struct query_read *one)
+{
+    for (size_t i = 0; i < r->n; i++) {
+        struct query_read *old = &r->v[i];
+        if (old->step_ms != one->step_ms)
+            continue;
+        old->from_s = one->from_s < old->from_s ? one->from_s : old->from_s;
+        old->until_s = one->until_s > old->until_s ? one->until_s : old->until_s;
+        old->tiers |= one->tiers;
+        old->series += one->series;
+        qsort(r->v, r->n, sizeof *r->v, by_time);
+        return;
+    }
+    if (r->n == r->cap) {
+        r->cap = r->cap ? 2 * r->cap : 4;
+        struct query_read *v = arena_alloc(q->arena, r->cap * sizeof *v);
+        if (r->n)
+            memcpy(v, r->v, r->n * sizeof *v);
+        r->v = v;
+    }
+    r->v[r->n++] = *one;
+    qsort(r->v, r->n, sizeof *r->v, by_time);
+}
+
+static const struct query_reads *reads_of(struct query *q, const struct fetched_series *s,
+                                          const struct read_spans *spans)
+{
+    struct query_reads *r = arena_alloc(q->arena, sizeof *r);
+    *r = (struct query_reads){0};
+    for (size_t i = 0; i < spans->n; i++) {
+        const struct read_span *from = &spans->span[i];
+        struct query_read one = {from->from_ms / 1000, from->until_ms / 1000, from->step_ms, from->tiers, 1};
+        one.from_s = one.from_s > s->start_s ? one.from_s : s->start_s;
+        one.until_s = one.until_s < s->end_s ? one.until_s : s->end_s;
+        if (one.from_s < one.until_s)
+            add_read(q, r, &one);
+    }
+    return r;
+}
+
+/* Adds it to what the target that is being evaluated has read, once. */
+static void note_reads(struct query *q, struct fetched *f)
+{
+    if (!q->reads || f->target == q->target)
+        return;
+    f->target = q->target;
+    for (size_t i = 0; i < f->n; i++)
+        for (size_t k = 0; f->v[i].reads && k < f->v[i].reads->n; k++)
+            add_read(q, q->reads, &f->v[i].reads->v[k]);
+}
+
+/* --- reading --- */
+
+/* Decides which archive answers; the step of its grid. */
+static int64_t choose_step(struct query *q, const struct scope *scope, uint32_t id, struct read_range *range)
 {
     struct query_source *src = q->env->source;
+    int64_t step_ms = src->ops->step_ms(src, id, range), range_ms = range->until_ms - range->from_ms;
+    if (!scope->thinning.max_points || !step_ms)
+        return step_ms;
+    range->max_step_ms = step_ms;
+    range->consolidation = scope->thinning.consolidation;
+    if ((uint64_t)(range_ms / step_ms) > q->limits.coarse_from &&
+        range_ms / scope->thinning.max_points > step_ms)
+        range->max_step_ms = range_ms / scope->thinning.max_points;
+    return src->ops->step_ms(src, id, range);
+}
+
+/* As whisper reads: from the slot after start to the slot of end, at least one, none of the future. False: no
+ * such series in this range. */
+static bool set_grid(struct query *q, const struct scope *scope, struct fetched_series *s,
+                     struct read_range *range)
+{
     int64_t end = scope->end_s < scope->now_s ? scope->end_s : scope->now_s;
     if (scope->start_s > scope->now_s || scope->start_s > end)
         return false;
     /* The same start for the grid and for the values: it decides which archive answers. */
-    struct read_range range = {
+    *range = (struct read_range){
         .from_ms = scope->start_s * 1000, .until_ms = end * 1000 + 1, .now_ms = scope->now_s * 1000};
-    int64_t step_ms = src->ops->step_ms(src, s->id, &range);
+    int64_t step_ms = choose_step(q, scope, s->id, range);
     if (!step_ms)
         return false;
     int64_t step = step_ms < 1000 ? 1 : step_ms / 1000;
@@ -183,23 +291,40 @@ static bool load_values(struct query *q, const struct scope *scope, struct fetch
     if (s->end_s == s->start_s)
         s->end_s += step;
     s->n = (size_t)((s->end_s - s->start_s) / step);
+    range->until_ms = s->end_s * 1000;
+    range->max_slots = s->n * (size_t)(step_ms < 1000 ? 1000 / step_ms + 1 : 1) + 4;
+    return true;
+}
+
+static bool load_values(struct query *q, const struct scope *scope, struct fetched_series *s)
+{
+    struct query_source *src = q->env->source;
+    struct read_range range;
+    if (!set_grid(q, scope, s, &range))
+        return false;
     s->values = query_values(q, s->n);
     if (!s->values)
         return false;
     for (size_t i = 0; i < s->n; i++)
         s->values[i] = column_missing();
     struct column c = {.n = 0};
+    struct read_spans spans;
+    struct read_sums sums = {0};
     struct err err = ERR_INIT;
-    range.until_ms = s->end_s * 1000;
-    range.max_slots = s->n * (size_t)(step_ms < 1000 ? 1000 / step_ms + 1 : 1) + 4;
-    int rc = src->ops->fetch(src, s->id, &range, &c, q->report, &err);
+    int rc = src->ops->fetch(src, s->id, &range, &c, &spans, &sums, q->report, &err);
     if (rc < 0) {
         if (rc != ERR_NOT_FOUND)
             query_fail(q, rc, "reading %.100s: %.300s", s->name, err.text);
         return false;
     }
     place(s, &c);
+    if (sums.count)
+        place_sums(q, s, &c, &sums);
+    if (q->request->meta)
+        s->reads = reads_of(q, s, &spans);
     free(c.values);
+    free(sums.sum);
+    free(sums.count);
     return true;
 }
 
@@ -223,6 +348,8 @@ struct list *fetch_path(struct call *c, const char *path)
     struct fetched *f = find_fetched(q, c->scope, path);
     if (f && !f->loaded)
         load(q, c->scope, f);
+    if (f)
+        note_reads(q, f);
     struct list *l = list_new(q, f ? f->n : 0);
     for (size_t i = 0; f && i < f->n && !q->failed; i++) {
         const struct fetched_series *from = &f->v[i];
@@ -230,6 +357,10 @@ struct list *fetch_path(struct call *c, const char *path)
         s->path_expression = f->path;
         if (series_alloc(q, s, from->n))
             memcpy(s->values, from->values, from->n * sizeof *s->values);
+        s->sums = from->sums;
+        s->counts = from->counts;
+        s->points_per_value = from->points_per_value;
+        s->reads = from->reads;
         list_add(q, l, s);
     }
     return l;

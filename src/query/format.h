@@ -9,6 +9,7 @@ struct format_options {
     bool has_max_points;
     int64_t max_points;  /* JSON: points of a series are put together until there are no more than so many */
     bool no_null_points; /* JSON: leave out missing values, and series without any other */
+    bool meta;           /* JSON: tell what each series was read from */
     const char *jsonp;   /* NULL, or the function to call with the answer */
     const struct query_zone *zone;
 };

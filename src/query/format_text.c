@@ -82,7 +82,10 @@ static int64_t mod_floor(int64_t a, int64_t b)
 }
 
 /* Sets values_per_point so that the whole answer's range has at most max_points, and moves the start so that
- * the groups of points stay the same while the range moves on. */
+ * the groups of points stay the same while the range moves on. graphite-web drops a value less than it moves
+ * the start, so that each group begins one value before its time, and a whole group where the start needs no
+ * moving. With values of a minute that is its habit, with those of a coarse archive it would be hours: there
+ * groups begin at their time. */
 static int thin_out(struct query_series *s, int64_t range_s, int64_t max_points, struct err *err)
 {
     if (max_points == 1) {
@@ -98,12 +101,16 @@ static int thin_out(struct query_series *s, int64_t range_s, int64_t max_points,
         return err_set(err, ERR_INVALID, "maxDataPoints must not be 0");
     int64_t run = (int64_t)ceil(points / (double)max_points), width = run * s->step_s;
     int64_t nudge = width + mod_floor(s->start_s, s->step_s) - mod_floor(s->start_s, width);
+    if (s->counts)
+        nudge %= width;
     s->start_s += nudge;
-    int64_t lose = nudge / s->step_s - 1;
+    int64_t lose = nudge / s->step_s - !s->counts;
     size_t drop = lose < 0 ? 0 : (size_t)lose;
     if (drop > s->n)
         return err_set(err, ERR_INVALID, "%.100s is too short for maxDataPoints", s->name);
     s->values += drop;
+    s->sums += s->sums ? drop : 0;
+    s->counts += s->counts ? drop : 0;
     s->n -= drop;
     s->values_per_point = run;
     return OK;
@@ -129,10 +136,25 @@ static int points_init(struct points *p, const struct query_series *s, struct er
     return OK;
 }
 
+/* Values of a coarse archive put together by what they were made of. */
+static double join_counted(const struct query_series *s, agg_fn fn, size_t at, size_t n, size_t run)
+{
+    double sum = 0, count = 0;
+    for (size_t i = at; i < at + n; i++) {
+        sum += s->sums[i];
+        count += s->counts[i];
+    }
+    if (!agg_enough((size_t)count, (double)run * s->points_per_value, s->x_files_factor))
+        return column_missing();
+    return fn == agg_average ? sum / count : fn(s->values + at, n);
+}
+
 static double points_next(struct points *p)
 {
     const struct query_series *s = p->s;
     size_t run = (size_t)s->values_per_point, at = p->i++;
+    if (s->counts && p->fn)
+        return join_counted(s, p->fn, at * run, s->n - at * run < run ? s->n - at * run : run, run);
     if (run <= 1)
         return s->values[at];
     const double *v = s->values + at * run;
@@ -179,6 +201,27 @@ static void put_point(struct buf *b, const struct query_series *s, double v, int
     b->len += (size_t)(p - start);
 }
 
+/* {"spans": [{"from": 1763800020, "until": 1763900000, "step": 60, "tiers": ["hot", "warm"], "series": 1}]}
+ */
+static void put_meta(struct buf *b, const struct query_series *s)
+{
+    buf_puts(b, "{\"spans\": [");
+    for (size_t i = 0; s->reads && i < s->reads->n; i++) {
+        const struct query_read *r = &s->reads->v[i];
+        buf_printf(b, "%s{\"from\": %lld, \"until\": %lld, \"step\": %.10g, \"tiers\": [", i ? ", " : "",
+                   (long long)r->from_s, (long long)r->until_s, (double)r->step_ms / 1000);
+        bool any = false;
+        for (unsigned tier = 1; tier <= READ_COLD; tier <<= 1) {
+            if (!(r->tiers & tier))
+                continue;
+            buf_printf(b, "%s\"%s\"", any ? ", " : "", read_tier_name(tier));
+            any = true;
+        }
+        buf_printf(b, "], \"series\": %zu}", r->series);
+    }
+    buf_puts(b, "]}");
+}
+
 static int put_series(struct buf *b, const struct query_series *s, const struct format_options *o,
                       bool *first, struct err *err)
 {
@@ -196,6 +239,10 @@ static int put_series(struct buf *b, const struct query_series *s, const struct 
     put_name(b, s);
     buf_puts(b, ", \"tags\": ");
     put_tags(b, s->tags);
+    if (o->meta) {
+        buf_puts(b, ", \"meta\": ");
+        put_meta(b, s);
+    }
     buf_puts(b, ", \"datapoints\": [");
     bool any = false;
     for (; p.i < p.n && at <= s->end_s; at += width) {

@@ -20,6 +20,9 @@ struct query_limits {
     size_t max_series; /* looked up in one query; 0: 100,000 */
     size_t max_points; /* fetched and computed in one query; 0: 50 million */
     int64_t max_ms;    /* 0: 60 s */
+    /* Where max_points of a request allows it, series of more points than this in the time range are read
+     * from coarse archives; 0: never. */
+    size_t coarse_from;
 };
 
 struct query_env {
@@ -41,6 +44,9 @@ struct query_request {
     double x_files_factor;
     const struct query_variable *variables;
     size_t nvariables;
+    /* The answer will be put together to so many points a series (format.h); 0: it will not. */
+    int64_t max_points;
+    bool meta; /* fill in `reads` of the series */
 };
 
 struct query_tag {
@@ -49,6 +55,18 @@ struct query_tag {
 /* Names are unique; order of first setting. Several series may share one. */
 struct query_tags {
     struct query_tag *v;
+    size_t n, cap;
+};
+
+/* Where values came from: one entry for each step. */
+struct query_read {
+    int64_t from_s, until_s; /* the time that was read, of all series together */
+    uint32_t step_ms;        /* of the archive */
+    unsigned tiers;          /* READ_... */
+    size_t series;
+};
+struct query_reads {
+    struct query_read *v; /* by time, then step */
     size_t n, cap;
 };
 
@@ -67,6 +85,11 @@ struct query_series {
     struct query_tags *tags;
     size_t n;
     double *values;
+    /* Values from a coarse archive: how many points each was made of and, where the consolidation is average,
+     * their sum. NULL: a value is a point. */
+    const double *sums, *counts;
+    double points_per_value;         /* how many there could be */
+    const struct query_reads *reads; /* what its target has read; NULL if not asked for */
 };
 
 struct query_result {

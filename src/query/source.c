@@ -66,10 +66,10 @@ static int64_t db_step_ms(struct query_source *s, uint32_t id, const struct read
 }
 
 static int db_fetch(struct query_source *s, uint32_t id, const struct read_range *range,
-                    struct column *column, struct read_report *report, struct err *err)
+                    struct column *column, struct read_spans *spans, struct read_sums *sums,
+                    struct read_report *report, struct err *err)
 {
-    struct read_spans spans;
-    return reader_fetch_planned(db(s)->reader, id, range, column, &spans, report, err);
+    return reader_fetch_planned(db(s)->reader, id, range, column, spans, sums, report, err);
 }
 
 static const struct query_source_ops db_ops = {db_find, db_each, db_lookup, db_step_ms, db_fetch};

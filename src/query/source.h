@@ -38,7 +38,8 @@ struct query_source_ops {
     int64_t (*step_ms)(struct query_source *s, uint32_t id, const struct read_range *range);
     /* As reader_fetch_planned. */
     int (*fetch)(struct query_source *s, uint32_t id, const struct read_range *range, struct column *column,
-                 struct read_report *report, struct err *err);
+                 struct read_spans *spans, struct read_sums *sums, struct read_report *report,
+                 struct err *err);
 };
 
 struct catalog;

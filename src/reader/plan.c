@@ -3,11 +3,11 @@
 #include "model/window.h"
 
 /* The finest archive worth reading. */
-static size_t finest_for(const struct retention *r, int64_t range_ms, size_t max_points)
+static size_t finest_for(const struct retention *r, int64_t max_step_ms)
 {
     size_t finest = 0;
-    for (size_t i = 1; i < r->narchives && max_points; i++)
-        if ((uint64_t)range_ms / max_points >= r->archives[i].step_ms)
+    for (size_t i = 1; i < r->narchives; i++)
+        if (max_step_ms >= r->archives[i].step_ms)
             finest = i;
     return finest;
 }
@@ -34,9 +34,9 @@ static void cut_spans(const struct retention *r, int64_t now_ms, int64_t from_ms
 }
 
 void plan_make(const struct retention *r, int64_t now_ms, int64_t from_ms, int64_t until_ms,
-               size_t max_points, struct plan *p)
+               int64_t max_step_ms, struct plan *p)
 {
-    size_t finest = from_ms < until_ms ? finest_for(r, until_ms - from_ms, max_points) : 0;
+    size_t finest = finest_for(r, max_step_ms);
     p->step_ms = r->archives[finest].step_ms;
     for (;;) {
         cut_spans(r, now_ms, from_ms, until_ms, finest, p);

@@ -23,9 +23,9 @@ struct plan {
 /* A plan for the slots that start in [from_ms, until_ms).
  *
  * Each part of the range is read from the finest archive that still keeps it (the coarsest keeps what is
- * older than all). With max_points > 0 archives finer than needed are left out: the coarsest whose step is at
- * most (until - from) / max_points is the finest that is used. */
+ * older than all). With max_step_ms > 0 archives finer than needed are left out: the coarsest whose step is
+ * at most max_step_ms is the finest that is used. */
 void plan_make(const struct retention *archives, int64_t now_ms, int64_t from_ms, int64_t until_ms,
-               size_t max_points, struct plan *out);
+               int64_t max_step_ms, struct plan *out);
 
 #endif

@@ -62,9 +62,10 @@ int reader_fetch_archive(struct reader *r, uint32_t series, uint32_t step_ms, en
 
 struct read_range {
     int64_t from_ms, until_ms;
-    int64_t now_ms;    /* retention is counted back from here */
-    size_t max_points; /* 0: as fine as it is kept; else see reader/plan.h */
-    size_t max_slots;  /* ERR_LIMIT above */
+    int64_t now_ms;                 /* retention is counted back from here */
+    size_t max_slots;               /* ERR_LIMIT above */
+    int64_t max_step_ms;            /* 0: as fine as it is kept; else coarser archives will do, see below */
+    enum aggregation consolidation; /* then: what the answer's slots will be put together by */
 };
 struct read_span {
     int64_t from_ms, until_ms;
@@ -75,17 +76,31 @@ struct read_spans {
     size_t n;
     struct read_span span[RETENTION_ARCHIVES];
 };
+/* What the values of an answer's slots were made of, so that several can be put together as if from their
+ * points. Both arrays are malloc'ed for the caller, as long as the column, NULL if its values are to be taken
+ * as they are. */
+struct read_sums {
+    double *sum, *count;
+    uint32_t points; /* base slots in a slot */
+};
 
-/* Step of the grid reader_fetch_planned will answer on; 0: no such series. */
+/* Step of the grid reader_fetch_planned will answer on; 0: no such series. It does not depend on until_ms. */
 int64_t reader_planned_step_ms(struct reader *r, uint32_t series, const struct read_range *range);
 
 /* Values from the best archives for the range, on one grid: the coarsest step among them. Finer spans are
  * aggregated from their points' true sums and counts by the series' rule; a coarse slot with a smaller share
  * of its points (those up to now) than xFilesFactor has no value. column->step_ms tells the grid. With only
- * the base archive it is reader_fetch. */
+ * the base archive it is reader_fetch.
+ *
+ * With max_step_ms the coarsest archive whose step is at most that is read where it gives what the finest one
+ * would give after consolidation. For that the range must be kept in the base archive, and consolidation be
+ * average, sum, min, max or last; or consolidation must be the series' rule. Values are then the slots'
+ * points put together by it, slots with few points among them (xFilesFactor is the consolidation's), and
+ * *sums is set. Where that archive has no slot, as before it was made for a changed rule, the finer ones are
+ * asked. */
 int reader_fetch_planned(struct reader *r, uint32_t series, const struct read_range *range,
-                         struct column *column, struct read_spans *spans, struct read_report *report,
-                         struct err *err) must_check;
+                         struct column *column, struct read_spans *spans, struct read_sums *sums,
+                         struct read_report *report, struct err *err) must_check;
 
 /* The newest point of a series not older than since_ms. 0, or 1 if there is none. */
 int reader_latest(struct reader *r, uint32_t series, int64_t since_ms, int64_t *ts_ms, double *value,

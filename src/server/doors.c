@@ -73,6 +73,7 @@ static int add_graphite_api(struct server *s, struct readiness ready, struct err
                 .max_series = (size_t)config_int(s->config, "query.max_series"),
                 .max_points = (size_t)config_int(s->config, "query.max_points"),
                 .max_ms = config_duration_ms(s->config, "query.timeout"),
+                .coarse_from = (size_t)config_int(s->config, "query.coarse_from"),
             },
         .clock = s->clock,
         .metrics = s->metrics,

@@ -93,6 +93,8 @@ const struct config_key server_config_keys[] = {
 
     INT("query.max_series", "100000", 1, 2147483647, "Series one query may look up."),
     INT("query.max_points", "50000000", 1, 2147483647, "Points one query may fetch."),
+    INT("query.coarse_from", "10000", 0, 2147483647,
+        "With maxDataPoints, series with more points in the range are read from a coarse archive; 0: never."),
     DURATION("query.timeout", "60s", "Time one query may take."),
 
     BOOL("agent.enabled", "true", "Measure the machine the server runs on."),

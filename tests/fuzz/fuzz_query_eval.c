@@ -28,8 +28,10 @@ static struct mem_source *source(void)
 static void format_all(struct query_result *r, unsigned options)
 {
     static const char *const names[] = {"csv", "raw", "dygraph", "rickshaw", "pickle", "msgpack", "json"};
-    struct format_options o = {
-        .has_max_points = options & 1, .max_points = options >> 4, .no_null_points = options & 2};
+    struct format_options o = {.has_max_points = options & 1,
+                               .max_points = options >> 4,
+                               .no_null_points = options & 2,
+                               .meta = options & 4};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         struct buf b = BUF_INIT;
         struct err err = ERR_INIT;
@@ -41,7 +43,8 @@ static void format_all(struct query_result *r, unsigned options)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct query_env env = {&source()->base, {.max_series = 100, .max_points = 20000, .max_ms = 300}};
+    struct query_env env = {&source()->base,
+                            {.max_series = 100, .max_points = 20000, .max_ms = 300, .coarse_from = 1}};
     struct query_result result;
     struct err err = ERR_INIT;
     if (!size)
@@ -49,7 +52,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     char *text = xstrndup((const char *)data + 1, size - 1);
     const char *targets[] = {text};
     const int64_t *range = ranges[data[0] % 5];
-    struct query_request q = {targets, 1, range[0], range[1], 3500, NULL, data[0] & 8 ? 0.5 : 0, NULL, 0};
+    struct query_request q = {
+        .targets = targets,
+        .ntargets = 1,
+        .from_s = range[0],
+        .until_s = range[1],
+        .now_s = 3500,
+        .x_files_factor = data[0] & 8 ? 0.5 : 0,
+        .max_points = data[0] & 1 ? data[0] >> 4 : 0,
+        .meta = data[0] & 4,
+    };
     if (query_run(&env, &q, &result, &err) == OK) {
         format_all(&result, data[0]);
         query_result_release(&result);

@@ -162,13 +162,38 @@ static uint32_t mem_lookup(struct query_source *src, const char *name, size_t le
     return 0;
 }
 
+/* There is one coarser archive, of five slots each. */
 static int64_t mem_step_ms(struct query_source *src, uint32_t id, const struct read_range *range)
 {
-    return mem_of(src)->v[id - 1].step_s * 1000;
+    int64_t step_ms = mem_of(src)->v[id - 1].step_s * 1000;
+    return range->max_step_ms >= 5 * step_ms ? 5 * step_ms : step_ms;
+}
+
+static void mem_fill(const struct mem_series *s, struct column *c, struct read_sums *sums)
+{
+    size_t n = (size_t)(c->step_ms / 1000 / s->step_s);
+    for (size_t i = 0; i < c->n; i++) {
+        double sum = 0, count = 0, last = column_missing();
+        for (size_t k = 0; k < n; k++) {
+            int64_t t = c->start_ms / 1000 + (int64_t)(i * n + k) * s->step_s,
+                    at = (t - s->start_s) / s->step_s;
+            if (t < s->start_s || at >= (int64_t)s->n || column_is_missing(s->values[at]))
+                continue;
+            last = s->values[at];
+            sum += last;
+            count++;
+        }
+        c->values[i] = n == 1 || !count ? last : sum / count;
+        if (n > 1) {
+            sums->sum[i] = sum;
+            sums->count[i] = count;
+        }
+    }
 }
 
 static int mem_fetch(struct query_source *src, uint32_t id, const struct read_range *range, struct column *c,
-                     struct read_report *report, struct err *err)
+                     struct read_spans *spans, struct read_sums *sums, struct read_report *report,
+                     struct err *err)
 {
     int64_t from_ms = range->from_ms, until_ms = range->until_ms;
     struct mem_series *s = &mem_of(src)->v[id - 1];
@@ -177,20 +202,25 @@ static int mem_fetch(struct query_source *src, uint32_t id, const struct read_ra
         err_set(&report->why, ERR_IO, "the disk is on fire");
     }
     memset(c, 0, sizeof *c);
+    *sums = (struct read_sums){0};
     c->series = id;
-    c->step_ms = s->step_s * 1000;
+    c->step_ms = mem_step_ms(src, id, range);
     c->start_ms = (from_ms + c->step_ms - 1) / c->step_ms * c->step_ms;
     c->n = until_ms > c->start_ms ? (size_t)((until_ms - c->start_ms + c->step_ms - 1) / c->step_ms) : 0;
+    spans->n = 1;
+    spans->span[0] = (struct read_span){c->start_ms, c->start_ms + (int64_t)c->n * c->step_ms,
+                                        (uint32_t)c->step_ms, READ_WARM};
     if (!c->n)
         return OK;
     if (c->n > range->max_slots)
         return err_set(err, ERR_LIMIT, "too many slots");
     c->values = xmalloc(c->n * sizeof *c->values);
-    for (size_t i = 0; i < c->n; i++) {
-        int64_t at = (c->start_ms / 1000 + (int64_t)i * s->step_s - s->start_s) / s->step_s;
-        bool inside = c->start_ms / 1000 + (int64_t)i * s->step_s >= s->start_s && at < (int64_t)s->n;
-        c->values[i] = inside ? s->values[at] : column_missing();
+    sums->points = (uint32_t)(c->step_ms / 1000 / s->step_s);
+    if (sums->points > 1) {
+        sums->sum = xmalloc(c->n * sizeof *sums->sum);
+        sums->count = xmalloc(c->n * sizeof *sums->count);
     }
+    mem_fill(s, c, sums);
     return OK;
 }
 

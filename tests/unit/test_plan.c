@@ -26,7 +26,7 @@ static const struct retention usual = {
 static struct plan plan(int64_t from, int64_t until, size_t max_points)
 {
     struct plan p;
-    plan_make(&usual, NOW, from, until, max_points, &p);
+    plan_make(&usual, NOW, from, until, max_points ? (until - from) / (int64_t)max_points : 0, &p);
     return p;
 }
 
@@ -119,7 +119,7 @@ static void spans_tile_the_range_with_the_finest_that_holds_it(void **state)
         int64_t from = NOW - rand() % (whole + whole / 4),
                 until = from + rand() % (NOW - from + whole / 8 + 1);
         size_t points = rand() % 2 ? 0 : 1 + (size_t)rand() % 2000;
-        plan_make(&r, NOW, from, until, points, &p);
+        plan_make(&r, NOW, from, until, points ? (until - from) / (int64_t)points : 0, &p);
         size_t finest = 0;
         for (size_t i = 0; i < r.narchives && points; i++)
             if ((int64_t)r.archives[i].step_ms * (int64_t)points <= until - from)

@@ -1,6 +1,7 @@
 #include "base/buf.h"
 #include "query/ast.h"
 #include "query/pynum.h"
+#include "query/thin.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -253,6 +254,50 @@ static void numbers_in_strings(void **state)
     assert_false(pynum_parse("nan(1)", &v));
 }
 
+/* "finest", or the aggregation that coarse slots may be put together by. */
+static void thins_as(const char *text, const char *want)
+{
+    struct arena arena = ARENA_INIT;
+    struct ast *a;
+    struct err err = ERR_INIT;
+    assert_int_equal(ast_parse(text, &arena, &a, NULL, &err), OK);
+    struct thinning t = thin_target(a, 100);
+    assert_string_equal(t.max_points ? aggregation_name(t.consolidation) : "finest", want);
+    assert_int_equal(thin_target(a, 0).max_points, 0);
+    arena_release(&arena);
+}
+
+static void targets_that_hand_values_on_may_be_thinned(void **state)
+{
+    thins_as("a.b.*", "average");
+    thins_as("seriesByTag('name=cpu')", "average");
+    thins_as("alias(a.b,'sumSeries(x)')", "average");
+    thins_as("aliasByNode(a.*,1)|color('red')|limit(3)", "average");
+    thins_as("consolidateBy(a.b,'max')", "max");
+    thins_as("a.b|consolidateBy('min')|alias('x')", "min");
+    thins_as("consolidateBy(a.b,consolidationFunc='last')", "last");
+    thins_as("consolidateBy(consolidateBy(a.b,'max'),'sum')", "sum");
+    thins_as("cumulative(consolidateBy(a.b,'first'))", "sum");
+    thins_as("consolidateBy(group(a.b,alias(c.d,'x')),'avg')", "average");
+    thins_as("group(a.b|alias('x'),c.d)|cumulative()", "sum");
+}
+
+static void other_targets_need_every_point(void **state)
+{
+    thins_as("sumSeries(a.*)", "finest");
+    thins_as("alias(scale(a.b,2),'x')", "finest");
+    thins_as("a.b|movingAverage(5)|alias('x')", "finest");
+    thins_as("consolidateBy(a.b,'first')", "finest");
+    thins_as("consolidateBy(a.b,'avg_zero')", "finest");
+    thins_as("consolidateBy(a.b,sum)", "finest");
+    thins_as("consolidateBy(a.b)", "finest");
+    thins_as("group(consolidateBy(a.b,'max'),c.d)", "finest");
+    thins_as("group(a.b,c.d|consolidateBy('max'))", "finest");
+    thins_as("template(a.$x,x='b')", "finest");
+    thins_as("noSuchFunction(a.b)", "finest");
+    thins_as("constantLine(5)", "finest");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -267,6 +312,8 @@ int main(void)
         cmocka_unit_test(numbers_are_the_shortest_that_read_back),
         cmocka_unit_test(rounding_is_of_the_exact_value),
         cmocka_unit_test(numbers_in_strings),
+        cmocka_unit_test(targets_that_hand_values_on_may_be_thinned),
+        cmocka_unit_test(other_targets_need_every_point),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -220,18 +220,48 @@ static void check_archive(struct env *e, size_t k, enum aggregation a, int64_t f
     free(c.values);
 }
 
-static void check_planned(struct env *e, int64_t from, int64_t until, size_t max_points)
+/* Sums and counts of a thinned answer are those of the points, where the slot has a value. */
+static void check_sums(struct env *e, const struct column *c, const struct read_sums *sums)
+{
+    assert_int_equal(sums->points, c->step_ms / MINUTE);
+    for (size_t i = 0; i < c->n; i++) {
+        struct expected x = count_anew(e, c->start_ms + (int64_t)i * c->step_ms, c->step_ms);
+        if (column_is_missing(c->values[i]))
+            x = (struct expected){0};
+        assert_true(sums->count[i] == x.count);
+        assert_close(sums->sum[i], x.sum, x.size);
+    }
+}
+
+static void check_planned(struct env *e, int64_t from, int64_t until, int64_t max_step_ms)
 {
     static const double factors[] = {0, 0.5, 1};
     struct column c;
     struct read_report report = {0};
     struct read_spans spans;
+    struct read_sums sums;
     struct err err = ERR_INIT;
-    struct read_range range = {from, until, e->now, max_points, 1u << 20};
+    struct read_range range = {.from_ms = from, .until_ms = until, .now_ms = e->now, .max_slots = 1u << 20};
     e->rule.method = (enum aggregation)(rand() % AGGREGATION_KINDS);
     e->rule.x_files_factor = factors[rand() % 3];
-    assert_int_equal(reader_fetch_planned(e->reader, SERIES, &range, &c, &spans, &report, &err), OK);
+    int64_t fine_ms = reader_planned_step_ms(e->reader, SERIES, &range);
+    range.max_step_ms = max_step_ms;
+    range.consolidation = (enum aggregation)(rand() % AGGREGATION_KINDS);
+    assert_int_equal(reader_fetch_planned(e->reader, SERIES, &range, &c, &spans, &sums, &report, &err), OK);
     assert_false(report.incomplete);
+    assert_true(c.step_ms >= fine_ms);
+    assert_true(c.step_ms == fine_ms || c.step_ms <= max_step_ms);
+    bool composes = range.consolidation != AGGREGATION_COUNT && range.consolidation != AGGREGATION_AVG_ZERO &&
+                    max_step_ms;
+    bool thinned =
+        c.step_ms > MINUTE && composes && (fine_ms == MINUTE || range.consolidation == e->rule.method);
+    assert_true(thinned == (sums.count != NULL));
+    assert_true(thinned || c.step_ms == fine_ms);
+    enum aggregation method = thinned ? range.consolidation : e->rule.method;
+    if (thinned && fine_ms == MINUTE)
+        e->rule.x_files_factor = 0; /* the finest archive has no such factor */
+    if (thinned)
+        check_sums(e, &c, &sums);
     int64_t at = c.start_ms;
     for (size_t i = 0; i < spans.n; i++) {
         assert_int_equal(spans.span[i].from_ms, at);
@@ -246,9 +276,11 @@ static void check_planned(struct env *e, int64_t from, int64_t until, size_t max
             double want = slot < 0 || slot >= SLOTS ? column_missing() : e->value[slot];
             assert_true(f64_bits(c.values[i]) == f64_bits(want));
         } else {
-            check_value(e, e->rule.method, c.start_ms + (int64_t)i * c.step_ms, c.step_ms, c.values[i]);
+            check_value(e, method, c.start_ms + (int64_t)i * c.step_ms, c.step_ms, c.values[i]);
         }
     free(c.values);
+    free(sums.sum);
+    free(sums.count);
 }
 
 static int64_t random_time(const struct env *e)
@@ -270,7 +302,7 @@ static void check_some(struct env *e)
         check_archive(e, k, (enum aggregation)(rand() % AGGREGATION_KINDS), from, until);
         from = random_time(e);
         check_planned(e, from, from + rand() % (e->now - T0 + 2 * DAY),
-                      rand() % 2 ? 0 : 1 + (size_t)rand() % 500);
+                      rand() % 2 ? 0 : (1 + rand() % 1500) * MINUTE);
     }
 }
 
@@ -310,15 +342,18 @@ static void unknown_archives_are_refused(void **state)
     struct read_report report = {0};
     struct read_spans spans;
     struct err err = ERR_INIT;
-    struct read_range range = {T0, T0 + DAY, T0 + DAY, 0, 100};
+    struct read_sums sums;
+    struct read_range range = {.from_ms = T0, .until_ms = T0 + DAY, .now_ms = T0 + DAY, .max_slots = 100};
     assert_int_equal(reader_fetch_archive(e->reader, SERIES, 120000, AGGREGATION_SUM, T0, T0 + DAY, 9999, &c,
                                           &report, &err),
                      ERR_INVALID);
     assert_int_equal(
         reader_fetch_archive(e->reader, 77, 60000, AGGREGATION_SUM, T0, T0 + DAY, 9999, &c, &report, &err),
         ERR_NOT_FOUND);
-    assert_int_equal(reader_fetch_planned(e->reader, SERIES, &range, &c, &spans, &report, &err), ERR_LIMIT);
-    assert_int_equal(reader_fetch_planned(e->reader, 77, &range, &c, &spans, &report, &err), ERR_NOT_FOUND);
+    assert_int_equal(reader_fetch_planned(e->reader, SERIES, &range, &c, &spans, &sums, &report, &err),
+                     ERR_LIMIT);
+    assert_int_equal(reader_fetch_planned(e->reader, 77, &range, &c, &spans, &sums, &report, &err),
+                     ERR_NOT_FOUND);
 }
 
 /* A tier that fails is told, and what the other has comes. */
@@ -386,14 +421,51 @@ static void spans_tell_their_tiers(void **state)
         if (i == 4)
             flush(e, 0, true);
     }
-    struct read_range range = {T0, e->now + 1, e->now, 0, 10000};
-    assert_int_equal(reader_fetch_planned(e->reader, SERIES, &range, &c, &spans, &report, &err), OK);
+    struct read_sums sums;
+    struct read_range range = {.from_ms = T0, .until_ms = e->now + 1, .now_ms = e->now, .max_slots = 10000};
+    assert_int_equal(reader_fetch_planned(e->reader, SERIES, &range, &c, &spans, &sums, &report, &err), OK);
     assert_int_equal(spans.n, 2);
     assert_int_equal(spans.span[0].step_ms, 300000);
     assert_int_equal(spans.span[1].step_ms, 60000);
     assert_true(spans.span[0].tiers & READ_WARM);
     assert_int_equal(spans.span[1].tiers, READ_HOT);
     free(c.values);
+}
+
+/* The rules got a coarse archive after the points had been stored, and no rebuild has been run yet. */
+static void a_younger_archive_does_not_shorten_a_read(void **state)
+{
+    struct env *e = *state;
+    struct column c;
+    struct read_report report = {0};
+    struct read_spans spans;
+    struct read_sums sums;
+    struct err err = ERR_INIT;
+    e->retention.narchives = 1;
+    e->retention.archives[0].keep_ms = 30 * DAY;
+    for (int i = 0; i < 6 * 1440; i++) {
+        e->now = T0 + i * MINUTE;
+        if (i == 3 * 1440 + 500) { /* from here on there is an archive of an hour, beginning in its window */
+            flush(e, 0, true);
+            e->retention.archives[1] = (struct retention_archive){3600000, 100 * DAY};
+            e->retention.narchives = 2;
+        }
+        if (i % 1440 > 10 && (i < 1440 || i > 1900))
+            write_point(e, i, i % 97);
+    }
+    flush(e, e->now - DAY / 4, false);
+    struct read_range range = {
+        .from_ms = T0, .until_ms = e->now, .now_ms = e->now, .max_slots = 200, .max_step_ms = 3600000};
+    assert_int_equal(reader_fetch_planned(e->reader, SERIES, &range, &c, &spans, &sums, &report, &err), OK);
+    assert_int_equal(c.n, 6 * 24);
+    assert_false(report.incomplete);
+    e->rule.x_files_factor = 0;
+    for (size_t i = 0; i < c.n; i++)
+        check_value(e, AGGREGATION_AVERAGE, c.start_ms + (int64_t)i * c.step_ms, c.step_ms, c.values[i]);
+    check_sums(e, &c, &sums);
+    free(c.values);
+    free(sums.sum);
+    free(sums.count);
 }
 
 int main(void)
@@ -404,6 +476,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(never_silently_short, setup, teardown),
         cmocka_unit_test_setup_teardown(an_expired_base_does_not_shorten_a_read, setup, teardown),
         cmocka_unit_test_setup_teardown(spans_tell_their_tiers, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_younger_archive_does_not_shorten_a_read, setup, teardown),
     };
     return cmocka_run_group_tests_name("rollup_reader", tests, NULL, NULL);
 }
