@@ -1,4 +1,5 @@
 /* JSON, CSV, raw, dygraph and rickshaw. */
+#include "base/digits.h"
 #include "base/mem.h"
 #include "query/agg.h"
 #include "query/civil.h"
@@ -32,26 +33,13 @@ static void put_value(struct buf *b, double v, const struct words *w)
         put_number(b, v);
 }
 
-/* The digits of v at p, which has room for 20; returns their end. */
-static char *write_int(char *p, int64_t v)
-{
-    char digits[20];
-    size_t n = 0;
-    uint64_t u = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
-    do
-        digits[n++] = (char)('0' + u % 10);
-    while (u /= 10);
-    if (v < 0)
-        *p++ = '-';
-    while (n)
-        *p++ = digits[--n];
-    return p;
-}
-
 static void put_int(struct buf *b, int64_t v)
 {
-    char *p = (char *)buf_reserve(b, 20);
-    b->len += (size_t)(write_int(p, v) - p);
+    char *p = (char *)buf_reserve(b, 1 + DIGITS_MAX), *end = p;
+    if (v < 0)
+        *end++ = '-';
+    end = digits_put(end, v < 0 ? 0 - (uint64_t)v : (uint64_t)v);
+    b->len += (size_t)(end - p);
 }
 
 static void put_name(struct buf *b, const struct query_series *s)
@@ -178,27 +166,91 @@ static bool has_points(const struct query_series *s, struct points p)
     return false;
 }
 
-/* [value, time]: most of an answer is made of these, so numbers go straight into the buffer. */
-static void put_point(struct buf *b, const struct query_series *s, double v, int64_t at)
+/* Times of a series as text: all but the last four digits stay the same for hours. */
+struct time_text {
+    int64_t front;
+    unsigned n;
+    char digits[16];
+};
+
+static char *write_time(char *p, int64_t at, struct time_text *t)
 {
-    static const struct words words = {"null", "null", "1e9999", "-1e9999"};
-    bool plain = !s->text && isfinite(v);
-    if (!plain)
-        buf_putc(b, '[');
-    if (s->text)
-        buf_json_string(b, s->text, strlen(s->text));
-    else if (!plain)
-        put_value(b, v, &words);
-    char *start = (char *)buf_reserve(b, PYNUM_TEXT_MAX + 24), *p = start;
-    if (plain) {
-        *p++ = '[';
-        p += pynum_repr(v, p);
+    if (at < 10000 || at >= 1000000000000) {
+        if (at < 0)
+            *p++ = '-';
+        return digits_put(p, at < 0 ? 0 - (uint64_t)at : (uint64_t)at);
     }
-    *p++ = ',';
-    *p++ = ' ';
-    p = write_int(p, at);
-    *p++ = ']';
-    b->len += (size_t)(p - start);
+    int64_t front = at / 10000;
+    uint32_t rest = (uint32_t)(at - front * 10000);
+    if (front != t->front) {
+        t->front = front;
+        t->n = (unsigned)(digits_put(t->digits, (uint64_t)front) - t->digits);
+    }
+    memcpy(p, t->digits, 8);
+    p += t->n;
+    memcpy(p, digits_pair(rest / 100), 2);
+    memcpy(p + 2, digits_pair(rest % 100), 2);
+    return p + 4;
+}
+
+/* ", [value, time]" */
+#define POINT_TEXT_MAX (PYNUM_TEXT_MAX + 32)
+/* Points for which room is made at once: most of an answer is made of these. */
+#define POINTS_AT_ONCE 128
+
+static char *write_value(char *p, double v)
+{
+    if (isfinite(v))
+        return pynum_put(p, v);
+    const char *word = isnan(v) ? "null" : v > 0 ? "1e9999" : "-1e9999";
+    size_t n = strlen(word);
+    memcpy(p, word, n);
+    return p + n;
+}
+
+static void put_points(struct buf *b, const struct query_series *s, struct points *p, int64_t width,
+                       bool no_nulls)
+{
+    struct time_text text = {.front = -1};
+    int64_t at = s->start_s;
+    bool any = false;
+    while (p->i < p->n && at <= s->end_s) {
+        char *start = (char *)buf_reserve(b, POINTS_AT_ONCE * POINT_TEXT_MAX), *to = start;
+        for (int i = 0; i < POINTS_AT_ONCE && p->i < p->n && at <= s->end_s; i++, at += width) {
+            double v = points_next(p);
+            if (no_nulls && is_null(v))
+                continue;
+            if (any) {
+                *to++ = ',';
+                *to++ = ' ';
+            }
+            any = true;
+            *to++ = '[';
+            to = write_value(to, v);
+            *to++ = ',';
+            *to++ = ' ';
+            to = write_time(to, at, &text);
+            *to++ = ']';
+        }
+        b->len += (size_t)(to - start);
+    }
+}
+
+/* constantLine("x"): the text in place of values. */
+static void put_text_points(struct buf *b, const struct query_series *s, struct points *p, int64_t width,
+                            bool no_nulls)
+{
+    bool any = false;
+    for (int64_t at = s->start_s; p->i < p->n && at <= s->end_s; at += width) {
+        if (is_null(points_next(p)) && no_nulls)
+            continue;
+        buf_puts(b, any ? ", [" : "[");
+        any = true;
+        buf_json_string(b, s->text, strlen(s->text));
+        buf_puts(b, ", ");
+        put_int(b, at);
+        buf_putc(b, ']');
+    }
 }
 
 /* {"spans": [{"from": 1763800020, "until": 1763900000, "step": 60, "tiers": ["hot", "warm"], "series": 1}]}
@@ -227,7 +279,7 @@ static int put_series(struct buf *b, const struct query_series *s, const struct 
 {
     struct points p;
     int rc = points_init(&p, s, err);
-    int64_t width = s->step_s * s->values_per_point, at = s->start_s;
+    int64_t width = s->step_s * s->values_per_point;
     if (rc < 0)
         return rc;
     if (width <= 0)
@@ -244,16 +296,10 @@ static int put_series(struct buf *b, const struct query_series *s, const struct 
         put_meta(b, s);
     }
     buf_puts(b, ", \"datapoints\": [");
-    bool any = false;
-    for (; p.i < p.n && at <= s->end_s; at += width) {
-        double v = points_next(&p);
-        if (o->no_null_points && is_null(v))
-            continue;
-        if (any)
-            buf_append(b, ", ", 2);
-        any = true;
-        put_point(b, s, v, at);
-    }
+    if (s->text)
+        put_text_points(b, s, &p, width, o->no_null_points);
+    else
+        put_points(b, s, &p, width, o->no_null_points);
     buf_puts(b, "]}");
     return OK;
 }

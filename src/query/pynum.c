@@ -1,5 +1,6 @@
 #include "query/pynum.h"
 
+#include "base/digits.h"
 #include "base/shortest.h"
 
 #include <ctype.h>
@@ -9,18 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-
-static size_t put_digits(char *out, uint64_t k)
-{
-    char tmp[24];
-    size_t n = 0;
-    do
-        tmp[n++] = (char)('0' + k % 10);
-    while (k /= 10);
-    for (size_t i = 0; i < n; i++)
-        out[i] = tmp[n - 1 - i];
-    return n;
-}
 
 /* d.ddde+XX */
 static char *put_scientific(char *p, const char *digits, size_t n, int exponent)
@@ -34,58 +23,88 @@ static char *put_scientific(char *p, const char *digits, size_t n, int exponent)
     return p + snprintf(p, 8, "e%c%02d", exponent < 0 ? '-' : '+', abs(exponent));
 }
 
+/* A number has at most 17 digits; copies of two words are cheaper than ones of just the right length. */
+static inline void copy_digits(char *to, const char *from)
+{
+    memcpy(to, from, 8);
+    memcpy(to + 8, from + 8, 8);
+    to[16] = from[16];
+}
+
 /* ddd.ddd, at least one digit on either side */
 static char *put_fixed(char *p, const char *digits, size_t n, int exponent)
 {
-    size_t whole = exponent < 0 ? 0 : (size_t)exponent + 1;
-    for (size_t i = 0; i < whole; i++)
-        *p++ = i < n ? digits[i] : '0';
-    if (!whole)
-        *p++ = '0';
-    *p++ = '.';
-    for (int zeros = -exponent - 1; zeros > 0; zeros--)
-        *p++ = '0';
-    if (n <= whole) {
-        *p++ = '0';
-        return p;
+    if (exponent >= 0 && (size_t)exponent + 1 < n) {
+        size_t whole = (size_t)exponent + 1;
+        copy_digits(p, digits);
+        p[whole] = '.';
+        copy_digits(p + whole + 1, digits + whole);
+        return p + n + 1;
     }
-    memcpy(p, digits + whole, n - whole);
-    return p + n - whole;
+    if (exponent < 0) {
+        memcpy(p, "0.000", 5);
+        copy_digits(p + 1 - exponent, digits);
+        return p + 1 - exponent + n;
+    }
+    memcpy(p, digits, n);
+    memset(p + n, '0', (size_t)exponent + 1 - n);
+    p += exponent + 1;
+    memcpy(p, ".0", 2);
+    return p + 2;
 }
 
-/* k / 10^e for the least e of 0 to 3. Below 10^15 both are exact, so that a quotient that gives v back is the
- * only decimal of its length that does: most measurements are found here, without the general way. */
-static bool few_decimals(double v, uint64_t *decimal, int *exponent)
+/* Any number, by its shortest decimal. */
+static char *put_shortest(char *p, double v)
 {
-    static const double unit[] = {1, 10, 100, 1000};
-    for (int e = 0; v < 1e11 && e < 4; e++) {
-        uint64_t k = (uint64_t)(v * unit[e] + 0.5);
-        if ((double)k / unit[e] != v)
-            continue;
-        *decimal = k;
-        *exponent = -e;
-        return true;
+    uint64_t decimal;
+    int exponent;
+    shortest_decimal(v, &decimal, &exponent);
+    char text[2 * 17] = ""; /* the digits at the end of the first half; what is copied beyond is not used */
+    uint64_t high = decimal / 100000000;
+    text[0] = (char)('0' + high / 100000000);
+    digits_put8(text + 1, (uint32_t)(high % 100000000));
+    digits_put8(text + 9, (uint32_t)(decimal % 100000000));
+    size_t n = digits_count(decimal);
+    const char *digits = text + 17 - n;
+    exponent += (int)n - 1; /* of the first digit now */
+    bool scientific = exponent < -4 || exponent >= 16;
+    return scientific ? put_scientific(p, digits, n, exponent) : put_fixed(p, digits, n, exponent);
+}
+
+/* k / 1000, with as few decimals as there are but one. */
+static char *put_thousandths(char *p, uint64_t k)
+{
+    uint64_t whole = k / 1000;
+    uint32_t rest = (uint32_t)(k - whole * 1000);
+    p = digits_put(p, whole);
+    *p++ = '.';
+    memcpy(p + 1, digits_pair(rest % 100), 2);
+    *p = (char)('0' + rest / 100);
+    return p + (rest % 10 ? 3 : rest % 100 ? 2 : 1);
+}
+
+char *pynum_put(char *p, double v)
+{
+    if (signbit(v))
+        *p++ = '-';
+    v = fabs(v);
+    /* Most measurements have at most three decimals. Below 10^15 a whole number of thousandths is exact, and
+     * of two decimals of so few digits never both read back to v: if this one does, it is the shortest. */
+    if (v < 1e11) {
+        uint64_t k = (uint64_t)(v * 1000 + 0.5);
+        if ((double)k / 1000 == v)
+            return put_thousandths(p, k);
     }
-    return false;
+    return put_shortest(p, v);
 }
 
 size_t pynum_repr(double v, char out[PYNUM_TEXT_MAX])
 {
     if (!isfinite(v))
         return (size_t)snprintf(out, PYNUM_TEXT_MAX, "%s", isnan(v) ? "nan" : v > 0 ? "inf" : "-inf");
-    char digits[24], *p = out;
-    uint64_t decimal = 0;
-    int exponent = 0;
-    if (!few_decimals(fabs(v), &decimal, &exponent))
-        shortest_decimal(fabs(v), &decimal, &exponent);
-    size_t n = put_digits(digits, decimal);
-    exponent += (int)n - 1; /* of the first digit now */
-    if (signbit(v))
-        *p++ = '-';
-    bool scientific = exponent < -4 || exponent >= 16;
-    p = scientific ? put_scientific(p, digits, n, exponent) : put_fixed(p, digits, n, exponent);
-    *p = '\0';
-    return (size_t)(p - out);
+    char *end = pynum_put(out, v);
+    *end = '\0';
+    return (size_t)(end - out);
 }
 
 bool pynum_parse(const char *text, double *out)

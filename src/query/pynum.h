@@ -10,6 +10,9 @@
 enum { PYNUM_TEXT_MAX = 40 };
 size_t pynum_repr(double v, char out[PYNUM_TEXT_MAX]);
 
+/* The same for a finite v, without the NUL; returns the end. `p` has room for PYNUM_TEXT_MAX bytes. */
+char *pynum_put(char *p, double v);
+
 /* A decimal number with nothing around it but blanks: digits with point and exponent, inf, infinity, nan. */
 bool pynum_parse(const char *text, double *out);
 

@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -194,6 +195,19 @@ static void prints_as(double v, const char *want)
     assert_string_equal(text, want);
 }
 
+/* Without zeros at either end. */
+static int significant_digits(const char *text)
+{
+    int n = 0, zeros = 0;
+    for (const char *p = text; *p && *p != 'e'; p++) {
+        if (*p < '0' || *p > '9')
+            continue;
+        zeros = *p == '0' ? zeros + (n > 0) : 0;
+        n += n > 0 || *p != '0';
+    }
+    return n - zeros;
+}
+
 static void numbers_are_the_shortest_that_read_back(void **state)
 {
     prints_as(0, "0.0");
@@ -225,6 +239,12 @@ static void numbers_are_the_shortest_that_read_back(void **state)
             continue;
         pynum_repr(v, text);
         assert_true(strtod(text, NULL) == v);
+        int digits = 1;
+        char least[40];
+        while (i % 32 < 2 && snprintf(least, sizeof least, "%.*e", digits - 1, v) && strtod(least, NULL) != v)
+            digits++;
+        if (i % 32 < 2)
+            assert_true(significant_digits(text) <= digits);
     }
 }
 
