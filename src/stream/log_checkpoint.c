@@ -5,13 +5,12 @@
 
 #include "base/bytes.h"
 #include "base/crc32c.h"
+#include "base/killpoint.h"
 #include "base/log.h"
 #include "base/mem.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-#define TEMP_NAME "checkpoint.tmp"
 
 static const char magic[8] = "CARATCKP";
 
@@ -69,13 +68,16 @@ static int store(struct log_lane *l, uint64_t pos, struct err *err)
 {
     char temp[LOG_PATH_MAX], path[LOG_PATH_MAX];
     struct fs *fs = l->log->o.fs;
-    log_lane_path(l, TEMP_NAME, temp);
+    log_lane_path(l, LOG_CHECKPOINT_TEMP, temp);
     log_lane_path(l, LOG_CHECKPOINT_NAME, path);
     int rc = write_temp(l, temp, pos, err);
+    KILL_POINT("stream.checkpoint_temp");
     if (rc == OK)
         rc = fs_rename(fs, temp, path, err);
+    KILL_POINT("stream.checkpoint_renamed");
     if (rc == OK)
         rc = fs_sync_dir(fs, l->dir, err);
+    KILL_POINT("stream.checkpoint_stored");
     return rc;
 }
 
@@ -111,8 +113,10 @@ static void trim(struct log_lane *l)
     for (size_t i = 0; i < n; i++) {
         char path[LOG_PATH_MAX];
         log_segment_path(l, gone[i].first_pos, path);
+        KILL_POINT("stream.trim_listed");
         if (fs_unlink(l->log->o.fs, path, &err) < 0)
             log_warn("stream", "segment not removed", "error=\"%s\"", err.text);
+        KILL_POINT("stream.trim_removed");
     }
     if (n && fs_sync_dir(l->log->o.fs, l->dir, &err) < 0)
         log_warn("stream", "removal of segments not synced", "error=\"%s\"", err.text);

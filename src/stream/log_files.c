@@ -1,5 +1,6 @@
 #include "stream/log_lane.h"
 
+#include "base/killpoint.h"
 #include "base/mem.h"
 
 #include <assert.h>
@@ -48,6 +49,7 @@ int log_spare_create(struct log_lane *l, struct fs_file **out, struct err *err)
         (void)!fs_unlink(fs, path, &ignored);
         return rc;
     }
+    KILL_POINT("stream.spare_made");
     *out = f;
     return OK;
 }
@@ -61,10 +63,12 @@ int log_spare_promote(struct log_lane *l, struct fs_file *f, const struct log_he
         rc = fs_datasync(f, err);
     if (rc < 0)
         return rc;
+    KILL_POINT("stream.header_written");
     char from[LOG_PATH_MAX], to[LOG_PATH_MAX];
     log_lane_path(l, LOG_SPARE_NAME, from);
     log_segment_path(l, h->first_pos, to);
     rc = fs_rename(l->log->o.fs, from, to, err);
+    KILL_POINT("stream.segment_named");
     if (rc == OK)
         rc = fs_sync_dir(l->log->o.fs, l->dir, err);
     return rc;
@@ -73,6 +77,7 @@ int log_spare_promote(struct log_lane *l, struct fs_file *f, const struct log_he
 int log_segment_seal(struct fs_file *f, uint64_t end, struct err *err)
 {
     int rc = fs_truncate(f, end, err);
+    KILL_POINT("stream.seal_cut");
     return rc < 0 ? rc : fs_datasync(f, err);
 }
 

@@ -177,6 +177,7 @@ int log_checkpoint_load(struct log_lane *l, struct err *err) must_check;
 int log_checkpoint_set(struct stream *s, unsigned lane, uint64_t pos, struct err *err);
 uint64_t log_checkpoint_get(struct stream *s, unsigned lane);
 #define LOG_CHECKPOINT_NAME  "checkpoint"
+#define LOG_CHECKPOINT_TEMP  "checkpoint.tmp"
 #define LOG_CHECKPOINT_BYTES 24
 void log_checkpoint_encode(uint8_t out[LOG_CHECKPOINT_BYTES], unsigned lane, uint64_t pos);
 

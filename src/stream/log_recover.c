@@ -4,6 +4,7 @@
  * got its name). It is cut behind its last whole record and sealed too: new records go to a new segment. */
 #include "stream/log_lane.h"
 
+#include "base/killpoint.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -115,6 +116,7 @@ static int cut(struct log_lane *l, struct log_segment *s, const struct tail *t, 
     fs_close(f);
     if (rc < 0)
         return rc;
+    KILL_POINT("stream.open_cut");
     if (t->dirt_end > t->end) {
         l->stats.torn_bytes = t->dirt_end - t->end;
         log_info("stream", "torn tail cut", "partition=%u segment=%016llx torn_bytes=%llu", l->index,
@@ -129,6 +131,7 @@ static int drop_last(struct log_lane *l, struct err *err)
     char path[LOG_PATH_MAX];
     log_segment_path(l, l->segments[l->segments_n - 1].first_pos, path);
     int rc = fs_unlink(l->log->o.fs, path, err);
+    KILL_POINT("stream.open_dropped");
     if (rc == OK)
         l->segments_n--;
     return rc;
@@ -174,16 +177,24 @@ static int find_last_record(struct log_lane *l, struct err *err)
     return OK;
 }
 
-int log_lane_recover(struct log_lane *l, struct err *err)
+/* What a dead process was writing. */
+static int remove_left(struct log_lane *l, const char *name, struct err *err)
 {
     char path[LOG_PATH_MAX];
+    log_lane_path(l, name, path);
+    int rc = fs_unlink(l->log->o.fs, path, err);
+    return rc == ERR_NOT_FOUND ? OK : rc;
+}
+
+int log_lane_recover(struct log_lane *l, struct err *err)
+{
     struct fs *fs = l->log->o.fs;
     struct log_header h = {.id = 0};
-    log_lane_path(l, LOG_SPARE_NAME, path);
-    int rc = fs_unlink(fs, path, err);
-    if (rc < 0 && rc != ERR_NOT_FOUND)
-        return rc;
-    rc = fs_list(fs, l->dir, collect, l, err);
+    int rc = remove_left(l, LOG_SPARE_NAME, err);
+    if (rc == OK)
+        rc = remove_left(l, LOG_CHECKPOINT_TEMP, err);
+    if (rc == OK)
+        rc = fs_list(fs, l->dir, collect, l, err);
     if (rc < 0)
         return rc;
     if (l->segments_n)

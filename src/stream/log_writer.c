@@ -5,6 +5,7 @@
  * Nothing waits on purpose: while one group is being synced the next one gathers. */
 #include "stream/log_lane.h"
 
+#include "base/killpoint.h"
 #include "base/log.h"
 #include "base/thread_name.h"
 
@@ -45,9 +46,11 @@ static int sync_and_publish(struct log_lane *l, struct log_chunk *first, struct 
                             struct err *err)
 {
     int64_t began = clock_mono_us(l->log->o.clock);
+    KILL_POINT("stream.written");
     int rc = fs_datasync(l->file, err);
     if (rc < 0)
         return rc;
+    KILL_POINT("stream.synced");
     if (l->m.sync_seconds)
         histogram_observe_us(l->m.sync_seconds, (uint64_t)(clock_mono_us(l->log->o.clock) - began));
     uint64_t pos = last->take_pos;
@@ -89,6 +92,7 @@ static int roll(struct log_lane *l, const struct log_chunk *c, bool *no_space, s
     rc = seal(l, err);
     if (rc < 0)
         return rc;
+    KILL_POINT("stream.sealed");
     const struct log_header h = {.lane = l->index,
                                  .id = c->segment_id,
                                  .first_pos = c->first_pos,
@@ -109,6 +113,7 @@ static int roll(struct log_lane *l, const struct log_chunk *c, bool *no_space, s
     pthread_mutex_lock(&l->mu);
     log_lane_add_segment(l, &s);
     pthread_mutex_unlock(&l->mu);
+    KILL_POINT("stream.rolled");
     return OK;
 }
 
