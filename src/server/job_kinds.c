@@ -60,6 +60,13 @@ static int64_t on_base_since(void *ctx, uint32_t series)
     return clock_wall_ms(w->s->clock) - own.archives[0].keep_ms;
 }
 
+static int on_put(void *ctx, const struct part *p, const struct part_key *remove, size_t nremove,
+                  struct err *err)
+{
+    struct work *w = ctx;
+    return writer_put(w->s->writer, p, remove, nremove, err);
+}
+
 static int on_rebuild(void *ctx, uint32_t series, int64_t from_ms, int64_t until_ms, struct err *err)
 {
     struct work *w = ctx;
@@ -155,6 +162,7 @@ static struct replay_options replay_options(struct work *w)
         .applied = on_applied,
         .read = on_read,
         .base_since_ms = on_base_since,
+        .put = on_put,
         .rebuild = on_rebuild,
         .cancelled = on_cancelled,
         .progress = on_progress,

@@ -1,3 +1,4 @@
+#include "base/killpoint.h"
 #include "writer/writer_impl.h"
 
 #include "model/batch.h"
@@ -49,6 +50,7 @@ int lane_apply(struct lane *l, const struct stream_record *rec, struct err *err)
             log_error("writer", "points of unknown series: their definition was lost to damage",
                       "lane=%u pos=%llu points=%zu", l->number, (unsigned long long)rec->pos, orphans);
     }
+    KILL_POINT("writer.defined");
     rc = hot_apply(w->o.hot, l->number, rec->pos, l->points, n, err);
     if (rc != OK)
         return rc;

@@ -1,4 +1,5 @@
 /* Moving closed windows from hot to warm: copy, store, then release what did not change meanwhile. */
+#include "base/killpoint.h"
 #include "writer/writer_impl.h"
 
 #include "base/thread_name.h"
@@ -38,12 +39,29 @@ static int put_some(struct writer *w, const struct part *fresh, size_t n, struct
     pthread_mutex_lock(&w->flush_mtx);
     flush_batch_clear(&w->batch);
     int rc = merge_all(w->o.warm, fresh, n, &w->batch, err);
+    KILL_POINT("flush.merged");
     if (rc == OK)
         rc = add_rollups(w, err);
+    KILL_POINT("flush.rolled_up");
     if (rc == OK)
         rc = flush_batch_put(&w->batch, w->o.warm, err);
+    KILL_POINT("flush.put");
     pthread_mutex_unlock(&w->flush_mtx);
     return rc;
+}
+
+int writer_put(struct writer *w, const struct part *p, const struct part_key *remove, size_t nremove,
+               struct err *err)
+{
+    struct flush_batch *b = &w->batch;
+    flush_batch_clear(b);
+    flush_batch_reserve(b);
+    b->in_blocks[0] = false;
+    b->parts[b->n++] = *p;
+    for (size_t i = 0; i < nremove; i++)
+        merge_keys_add(&b->remove, &remove[i]);
+    int rc = add_rollups(w, err);
+    return rc == OK ? flush_batch_put(b, w->o.warm, err) : rc;
 }
 
 static int put_all(struct lane *l, const struct hot_taken *t, struct err *err)
@@ -72,9 +90,11 @@ int flush_slice(struct lane *l, const struct hot_due *due, uint32_t *at, size_t 
     counter_add(w->sealed_points, points);
     if (t->n) {
         int64_t start = clock_mono_us(w->o.clock);
+        KILL_POINT("flush.sealed");
         rc = put_all(l, t, err);
         if (rc == OK)
             rc = hot_release(w->o.hot, l->number, t, NULL, err);
+        KILL_POINT("flush.released");
         histogram_observe_us(w->flush_seconds, (uint64_t)(clock_mono_us(w->o.clock) - start));
     }
     if (rc != OK)

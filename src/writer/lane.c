@@ -1,3 +1,4 @@
+#include "base/killpoint.h"
 #include "writer/writer_impl.h"
 
 #include "base/thread_name.h"
@@ -100,6 +101,7 @@ int lane_step(struct lane *l, int timeout_ms, struct err *err)
     rc = apply_record(l, &rec, err);
     if (rc != OK)
         return rc; /* it stays after the checkpoint and is applied at the next start */
+    KILL_POINT("writer.applied");
     note_minute(l, &rec);
     atomic_store_explicit(&l->applied_ms, rec.appended_ms, memory_order_relaxed);
     atomic_store_explicit(&l->applied, rec.pos, memory_order_release);

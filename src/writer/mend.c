@@ -1,6 +1,7 @@
 /* The mend step: windows made from all the stream still has, laid together with what warm has. */
 #include "writer/replay_impl.h"
 
+#include "base/killpoint.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "codec/codec.h"
@@ -241,7 +242,10 @@ static int replace(struct mending *m, const struct replay_window *w, struct piec
         if (k->hi != sum->hi)
             merge_keys_add(&remove, k);
     }
-    int rc = warm_put(m->o->warm, &part, 1, remove.v, remove.n, err);
+    KILL_POINT("mend.made");
+    int rc = m->o->put ? m->o->put(m->o->ctx, &part, remove.v, remove.n, err)
+                       : warm_put(m->o->warm, &part, 1, remove.v, remove.n, err);
+    KILL_POINT("mend.put");
     m->result->mended += rc == OK;
     merge_keys_release(&remove);
     buf_release(&block);
@@ -290,26 +294,48 @@ static bool can_rebuild(const struct mending *m, const struct replay_window *w)
     return o->rebuild && (!o->base_since_ms || w->window_ms >= o->base_since_ms(o->ctx, w->series));
 }
 
-/* Damaged roll-ups are taken away and made again from the base: the stream does not have them. Under the
- * store lock. *gone: something was taken away. */
-static int drop_damaged_rollups(struct mending *m, const struct replay_window *w, struct pieces *p,
-                                bool *gone, struct err *err)
+static int rebuild(struct mending *m, const struct replay_window *w, struct err *err)
+{
+    int rc =
+        m->o->rebuild(m->o->ctx, w->series, w->window_ms, w->window_ms + window_span_ms(w->step_ms), err);
+    KILL_POINT("mend.rebuilt");
+    return rc;
+}
+
+/* Those that are damaged now; they go, if `drop`. */
+static int damaged_rollups(struct mending *m, const struct replay_window *w, struct pieces *p, bool drop,
+                           struct err *err)
 {
     struct err damage = ERR_INIT;
     p->n = p->stored.n = p->damaged.n = 0;
+    pthread_mutex_lock(m->o->store_lock);
     int rc = warm_check(m->o->warm, w->series, w->step_ms, w->window_ms, w->window_ms + 1, on_stored_rollup,
                         on_damaged, p, &damage);
-    if (rc < 0 && rc != ERR_CORRUPT) {
+    if (rc < 0 && rc != ERR_CORRUPT)
         *err = damage;
+    else
+        rc = drop && p->damaged.n ? warm_put(m->o->warm, NULL, 0, p->damaged.v, p->damaged.n, err) : OK;
+    pthread_mutex_unlock(m->o->store_lock);
+    return rc;
+}
+
+/* Damaged roll-ups are made again from the base, because the stream does not have them, and only then taken
+ * away: killed in between, the damage is still there to be found. What was put under a damaged one's key is
+ * whole again. */
+static int mend_rollups(struct mending *m, const struct replay_window *w, struct pieces *p, struct err *err)
+{
+    int rc = damaged_rollups(m, w, p, false, err);
+    if (rc != OK || !p->damaged.n)
         return rc;
-    }
-    *gone = p->damaged.n > 0 && can_rebuild(m, w);
-    if (!*gone) {
-        m->result->left += p->damaged.n > 0;
+    if (!can_rebuild(m, w)) {
+        m->result->left++;
         return OK;
     }
-    m->result->mended++;
-    return warm_put(m->o->warm, NULL, 0, p->damaged.v, p->damaged.n, err);
+    rc = rebuild(m, w, err);
+    if (rc == OK)
+        rc = damaged_rollups(m, w, p, true, err);
+    m->result->mended += rc == OK;
+    return rc;
 }
 
 /* One window, and the roll-ups that depend on it. */
@@ -317,15 +343,12 @@ static int mend_one(struct mending *m, const struct replay_window *w, const stru
                     size_t n, struct pieces *p, struct err *err)
 {
     uint64_t before = m->result->mended;
-    bool gone = false;
-    bool is_rollup = w->step_ms != catalog_step_ms(m->o->catalog, w->series);
+    if (w->step_ms != catalog_step_ms(m->o->catalog, w->series))
+        return mend_rollups(m, w, p, err);
     pthread_mutex_lock(m->o->store_lock);
-    int rc = is_rollup ? drop_damaged_rollups(m, w, p, &gone, err) : mend_window(m, w, fresh, n, p, err);
+    int rc = mend_window(m, w, fresh, n, p, err);
     pthread_mutex_unlock(m->o->store_lock);
-    if (rc == OK && m->o->rebuild && (gone || m->result->mended > before))
-        rc =
-            m->o->rebuild(m->o->ctx, w->series, w->window_ms, w->window_ms + window_span_ms(w->step_ms), err);
-    return rc;
+    return rc == OK && m->o->rebuild && m->result->mended > before ? rebuild(m, w, err) : rc;
 }
 
 static int by_key(const void *a, const void *b)
@@ -410,5 +433,6 @@ int replay_mend(const struct replay_options *o, struct replay_window *windows, s
         rc = mend_pass(o, windows + i, unique - i < max ? unique - i : max, out, err);
     if (rc == OK && out->mended > before)
         rc = warm_sync(o->warm, err);
+    KILL_POINT("mend.synced");
     return rc;
 }

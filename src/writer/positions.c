@@ -2,6 +2,7 @@
 
 #include "base/bytes.h"
 #include "base/crc32c.h"
+#include "base/killpoint.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -27,6 +28,7 @@ int positions_write(struct fs *fs, const char *path, const uint64_t *pos, unsign
         return rc;
     rc = fs_pwrite(f, b, size + 4, 0, err);
     fs_close(f);
+    KILL_POINT("positions.temp");
     return rc == OK ? fs_rename(fs, tmp, path, err) : rc;
 }
 

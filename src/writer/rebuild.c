@@ -1,4 +1,5 @@
 /* Making coarse archives again beside a running writer. */
+#include "base/killpoint.h"
 #include "writer/writer_impl.h"
 
 #define FUTURE_MS (366 * 86400000ll) /* nothing is accepted from further ahead */
@@ -30,8 +31,10 @@ static int rebuild_series(struct writer *w, uint32_t series, int64_t from_ms, in
     int rc = from_ms < until_ms
                  ? rollup_rebuild(&w->rollups, &w->batch, series, step_ms, from_ms, until_ms, whole, err)
                  : OK;
+    KILL_POINT("rebuild.made");
     if (rc == OK)
         rc = flush_batch_put(&w->batch, w->o.warm, err);
+    KILL_POINT("rebuild.put");
     pthread_mutex_unlock(&w->flush_mtx);
     return rc;
 }

@@ -46,6 +46,10 @@ struct replay_options {
     /* Since when the base archive of a series has all its points: only from there on can its roll-ups be made
      * again, older damaged ones are left. NULL: always. */
     int64_t (*base_since_ms)(void *ctx, uint32_t series);
+    /* Stores a base part in the place of others with the roll-ups that follow from it, in one step
+     * (writer_put; the store lock is held). NULL: the part alone, into `warm`. */
+    int (*put)(void *ctx, const struct part *p, const struct part_key *remove, size_t nremove,
+               struct err *err);
     /* Makes the roll-ups of a time range again from the base (writer_rebuild). NULL: there are none. */
     int (*rebuild)(void *ctx, uint32_t series, int64_t from_ms, int64_t until_ms, struct err *err);
     /* NULL, or asked now and then; true ends the run with ERR_CLOSED. */

@@ -1,5 +1,6 @@
 #include "writer/rollup.h"
 
+#include "base/killpoint.h"
 #include "base/mem.h"
 #include "codec/codec.h"
 #include "codec/rollup_block.h"
@@ -162,6 +163,7 @@ static int finish_window(struct rollup_maker *m, size_t archive, struct flush_ba
     if (s.parts && s.hi >= key.hi)
         key.hi = s.hi + 1;
     add_part(m, b, &key, s.lo, &s.r);
+    KILL_POINT("rollup.window_made");
     return OK;
 }
 

@@ -1,5 +1,6 @@
 #include "writer/writer_impl.h"
 
+#include "base/killpoint.h"
 #include "base/mem.h"
 #include "base/thread_name.h"
 #include "model/batch.h"
@@ -41,11 +42,10 @@ static int keep_catalog(struct writer *w, struct err *err)
     return rc == OK ? positions_write(w->o.fs, w->o.state_path, pos, w->o.lanes, err) : rc;
 }
 
-/* Everything up to and including this position has left hot, at least for warm's memory. */
-static int lane_flushed_to(struct lane *l, uint64_t *pos, struct err *err)
+int writer_flushed(struct writer *w, unsigned lane, uint64_t *pos, struct err *err)
 {
-    uint64_t applied = atomic_load(&l->applied), lo;
-    int rc = hot_oldest(l->writer->o.hot, l->number, &lo, err);
+    uint64_t applied = atomic_load(&w->lanes[lane].applied), lo;
+    int rc = hot_oldest(w->o.hot, lane, &lo, err);
     /* A window made during the look holds only what came after `applied` was read. */
     *pos = rc == OK && lo - 1 < applied ? lo - 1 : applied;
     return rc;
@@ -58,13 +58,17 @@ int writer_checkpoint(struct writer *w, struct err *err)
     int64_t start = clock_mono_us(w->o.clock);
     int rc = OK;
     for (unsigned i = 0; i < w->o.lanes && rc == OK; i++)
-        rc = lane_flushed_to(&w->lanes[i], &pos[i], err);
+        rc = writer_flushed(w, i, &pos[i], err);
+    KILL_POINT("checkpoint.begun");
     if (rc == OK)
         rc = warm_sync(w->o.warm, err);
+    KILL_POINT("checkpoint.warm_synced");
     if (rc == OK)
         rc = keep_catalog(w, err);
+    KILL_POINT("checkpoint.catalog_flushed");
     for (unsigned i = 0; i < w->o.lanes && rc == OK; i++)
         rc = stream_checkpoint(w->o.stream, i, pos[i], err);
+    KILL_POINT("checkpoint.done");
     histogram_observe_us(w->checkpoint_seconds, (uint64_t)(clock_mono_us(w->o.clock) - start));
     return rc;
 }

@@ -75,9 +75,18 @@ int writer_rebuild(struct writer *w, uint32_t series, int64_t from_ms, int64_t u
 /* Newest position of a lane that is applied, and so can be read. Any thread. */
 uint64_t writer_applied(struct writer *w, unsigned lane);
 
+/* Everything up to and including *pos has left hot, at least for warm's memory, with its roll-ups. Looks at
+ * every series. Any thread. */
+int writer_flushed(struct writer *w, unsigned lane, uint64_t *pos, struct err *err) must_check;
+
 /* Held while a window of warm is read, merged and replaced; whoever else does that takes it too. Nothing is
  * waited for under it but warm. */
 pthread_mutex_t *writer_store_lock(struct writer *w);
+
+/* Stores a base part with the roll-ups that follow from it, and removes others of its window, in one step. It
+ * holds all that warm has of the window. The caller holds writer_store_lock. */
+int writer_put(struct writer *w, const struct part *p, const struct part_key *remove, size_t nremove,
+               struct err *err) must_check;
 
 /* After stream_close: applies what is left, flushes all windows as far as deadline_ms (wall clock) allows,
  * writes the catalog and the checkpoints, joins the threads. What was not flushed is still in the stream. */
