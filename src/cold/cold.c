@@ -1,6 +1,7 @@
 #include "cold/cold.h"
 
 #include "base/clock.h"
+#include "base/killpoint.h"
 #include "base/mem.h"
 #include "cold/cold_impl.h"
 #include "model/window.h"
@@ -139,6 +140,7 @@ static int remove_orphans(struct cold *c, const struct manifest *m, struct err *
     int rc = c->store->ops->list(c->store, true, note_orphan, &o, err);
     for (size_t i = 0; i < o.n && rc == OK; i++) {
         rc = c->store->ops->remove(c->store, o.ids[i], err);
+        KILL_POINT("cold.orphan_removed");
         if (o.ids[i] >= c->next_id)
             c->next_id = o.ids[i] + 1;
     }

@@ -2,6 +2,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/crc32c.h"
+#include "base/killpoint.h"
 #include "base/mem.h"
 #include "codec/codec.h"
 #include "codec/part_sum.h"
@@ -335,6 +336,7 @@ int cold_build_finish(struct cold_build *b, uint64_t order, const struct pack_in
         b->packs[i].order = order;
         rc = verify(b, i, err);
     }
+    KILL_POINT("cold.read_back");
     b->broken |= rc < 0;
     *packs = b->packs;
     *n = b->n;

@@ -1,4 +1,5 @@
 /* Small packs into larger ones, and the parts of one window into one. */
+#include "base/killpoint.h"
 #include "base/mem.h"
 #include "cold/cold_impl.h"
 #include "warm/warm_key.h"
@@ -121,11 +122,13 @@ static int replace(struct cold *c, struct cold_build *b, const struct set *in, s
     uint64_t order = 0, bytes = 0;
     for (size_t i = 0; i < in->n; i++)
         order = in->v[i]->info.order > order ? in->v[i]->info.order : order;
+    KILL_POINT("cold.compact_merged");
     int rc = cold_build_finish(b, order, &packs, &n, err);
     for (size_t i = 0; i < n; i++)
         bytes += packs[i].bytes;
     if (rc == OK)
         rc = cold_switch(c, in->v, in->n, packs, n, err);
+    KILL_POINT("cold.compact_switched");
     if (rc == OK) {
         cold_count(&c->compactions, c->metrics.compactions, 1);
         cold_count(&c->compacted_bytes, c->metrics.compacted_bytes, bytes);

@@ -1,5 +1,6 @@
 #include "cold/cold_files.h"
 
+#include "base/killpoint.h"
 #include "base/mem.h"
 #include "cold/cold_impl.h"
 
@@ -108,8 +109,12 @@ static int files_append(struct cold_object *o, const void *p, size_t n, struct e
 static int files_finish(struct cold_object *o, struct err *err)
 {
     struct cold_files *s = files_of(o->store);
+    KILL_POINT("cold.pack_written");
     int rc = fs_datasync(file_of(o)->f, err);
-    return rc < 0 ? rc : fs_sync_dir(s->fs, s->dir, err);
+    KILL_POINT("cold.pack_synced");
+    rc = rc < 0 ? rc : fs_sync_dir(s->fs, s->dir, err);
+    KILL_POINT("cold.pack_named");
+    return rc;
 }
 
 static int files_open(struct cold_store *store, uint64_t id, struct cold_object **out, uint64_t *size,
@@ -143,6 +148,7 @@ static int files_remove(struct cold_store *store, uint64_t id, struct err *err)
     struct cold_files *s = files_of(store);
     char *path = pack_path(s, id);
     int rc = fs_unlink(s->fs, path, err);
+    KILL_POINT("cold.pack_removed");
     free(path);
     return rc;
 }
@@ -215,11 +221,14 @@ static int files_store(struct cold_store *store, const void *p, size_t n, bool *
     char *tmp = path_of(s, MANIFEST_TMP), *path = path_of(s, MANIFEST);
     *unknown = false;
     int rc = write_tmp(s, tmp, p, n, err);
+    KILL_POINT("cold.manifest_temp");
     if (rc == OK) {
         *unknown = true; /* from here on a crash may leave the old one or the new one */
         rc = fs_rename(s->fs, tmp, path, err);
+        KILL_POINT("cold.manifest_renamed");
         if (rc == OK)
             rc = fs_sync_dir(s->fs, s->dir, err);
+        KILL_POINT("cold.manifest_stored");
     }
     free(tmp);
     free(path);

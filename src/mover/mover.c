@@ -1,5 +1,6 @@
 #include "mover/mover.h"
 
+#include "base/killpoint.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/thread_name.h"
@@ -162,6 +163,7 @@ static int remove_some(struct mover *m, const struct part *parts, size_t n, stru
     int rc = warm_remove_if(m->o.warm, parts, n, &removed, err);
     for (int i = 0; rc == ERR_BUSY && i < BUSY_TRIES && !pause_ms(m, BUSY_WAIT_MS); i++)
         rc = warm_remove_if(m->o.warm, parts, n, &removed, err);
+    KILL_POINT("move.removed");
     count(&m->removed_parts, m->metrics.removed_parts, removed);
     return rc;
 }
@@ -183,7 +185,9 @@ static int move_slice(struct mover *m, struct err *err)
     struct slice *s = &m->slice;
     if (!s->n)
         return OK;
+    KILL_POINT("move.copied");
     int rc = cold_add_commit(s->add, err);
+    KILL_POINT("move.committed");
     s->add = NULL;
     if (rc == OK) {
         count(&m->moved_parts, m->metrics.moved_parts, s->n);
@@ -272,8 +276,14 @@ static int expire(struct mover *m, int64_t now_ms, struct err *err)
     int64_t keep = m->o.keep_ms ? m->o.keep_ms(m->o.ctx, m->step_ms) : 0;
     if (keep <= 0)
         return OK;
+    KILL_POINT("expire.begun");
     int rc = warm_expire(m->o.warm, m->step_ms, now_ms - keep, err);
-    return rc < 0 ? rc : cold_expire(m->o.cold, m->step_ms, now_ms - keep, err);
+    if (rc < 0)
+        return rc;
+    KILL_POINT("expire.warm_done");
+    rc = cold_expire(m->o.cold, m->step_ms, now_ms - keep, err);
+    KILL_POINT("expire.cold_done");
+    return rc;
 }
 
 static int move_step(struct mover *m, int64_t now_ms, struct err *err)

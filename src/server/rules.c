@@ -1,5 +1,6 @@
 #include "server/rules.h"
 
+#include "base/killpoint.h"
 #include "base/mem.h"
 
 #include <assert.h>
@@ -72,8 +73,10 @@ int rules_reload(struct rules *r, struct err *err)
         generation_free(g);
         return rc;
     }
+    KILL_POINT("rules.read");
     r->all[r->n++] = g;
     atomic_store_explicit(&r->now, g, memory_order_release);
+    KILL_POINT("rules.reloaded");
     return OK;
 }
 

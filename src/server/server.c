@@ -13,7 +13,10 @@
 static void reload(struct server *s)
 {
     struct err err = ERR_INIT;
-    if (rules_reload(s->rules, &err) == OK)
+    flush_gate_close(&s->may_expire);
+    int rc = rules_reload(s->rules, &err);
+    flush_gate_close(&s->may_expire);
+    if (rc == OK)
         log_info("server", "rules reloaded", "retention.schemas=%s retention.aggregation=%s",
                  config_string(s->config, "retention.schemas"),
                  config_string(s->config, "retention.aggregation"));

@@ -21,6 +21,7 @@
 #include "reader/reader.h"
 #include "server/data_dir.h"
 #include "server/disk.h"
+#include "server/flush_gate.h"
 #include "server/jobs.h"
 #include "server/rules.h"
 #include "server/scrub.h"
@@ -50,6 +51,7 @@ struct server {
     struct warm *warm; /* warm with cold below it */
     struct mover *mover;
     struct writer *writer;
+    struct flush_gate may_expire;
     struct reader *reader;
     /* doors.c */
     struct sink *sink;

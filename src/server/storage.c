@@ -127,8 +127,7 @@ static int open_cold(struct server *s, struct err *err)
     return rc;
 }
 
-/* Nothing is moved or expired while the stream is still being applied: what is missing in hot could be what a
- * roll-up at the border is made from. */
+/* Nothing is moved while the stream is still being applied: it would be moved once more. */
 static size_t steps_to_move(void *ctx, uint32_t *steps_ms, size_t cap)
 {
     struct server *s = ctx;
@@ -139,7 +138,7 @@ static size_t steps_to_move(void *ctx, uint32_t *steps_ms, size_t cap)
 static int64_t keep_of_step(void *ctx, uint32_t step_ms)
 {
     struct server *s = ctx;
-    return rules_step_keep_ms(s->rules, step_ms);
+    return flush_gate_is_open(&s->may_expire) ? rules_step_keep_ms(s->rules, step_ms) : 0;
 }
 
 static int start_mover(struct server *s, struct err *err)
@@ -250,6 +249,7 @@ int storage_open(struct server *s, struct err *err)
     rc = start_writer(s, err);
     if (rc != OK)
         return rc;
+    flush_gate_init(&s->may_expire, s->stream, s->writer, s->lanes, s->clock);
     struct reader_options o = {
         .catalog = s->catalog,
         .hot = s->hot,
@@ -275,8 +275,10 @@ void storage_close(struct server *s, int64_t deadline_ms)
         reader_free(s->reader);
     writer_free(s->writer);
     hot_free(s->hot);
-    if (s->mover)
+    if (s->mover) {
         mover_free(s->mover);
+        flush_gate_release(&s->may_expire);
+    }
     if (s->warm)
         warm_free(s->warm);
     if (s->cold)

@@ -1,6 +1,7 @@
 #include "warm/warm_rocksdb.h"
 
 #include "base/fs.h"
+#include "base/killpoint.h"
 #include "base/mem.h"
 #include "warm/warm_impl.h"
 #include "warm/warm_key.h"
@@ -405,6 +406,7 @@ static int drop_range(struct warm_rocksdb *r, const uint8_t *from, const uint8_t
                                     WARM_GROUP_BYTES);
     int rc = write_batch(r, b, "expire", err);
     rocksdb_writebatch_destroy(b);
+    KILL_POINT("expire.warm_marked");
     if (rc < 0)
         return rc;
     char *msg = NULL;
