@@ -1,5 +1,8 @@
 #include "server/data_dir.h"
 
+#include "base/fs.h"
+#include "base/killpoint.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -10,9 +13,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define FORMAT_FILE "FORMAT"
-#define FORMAT_TEXT "carat data 1\n"
-#define LOCK_FILE   "lock"
+#define FORMAT_FILE  "FORMAT"
+#define FORMAT_TEMP  "FORMAT.tmp"
+#define FORMAT_TEXT  "carat data 1\n"
+#define LOCK_FILE    "lock"
+#define RESTORE_MARK "RESTORING" /* src/backup/restore.c */
 
 const char *data_dir_path(const struct data_dir *d, const char *name, char *out)
 {
@@ -52,14 +57,15 @@ static int take_lock(struct data_dir *d, struct err *err)
     return OK;
 }
 
-/* True if there is nothing in it but the lock file. */
+/* True if there is nothing in it but the lock file and what an interrupted start left. */
 static bool is_fresh(const struct data_dir *d)
 {
     DIR *dir = opendir(d->path);
     bool fresh = true;
     for (struct dirent *e; dir && (e = readdir(dir));)
-        fresh = fresh && (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..") ||
-                          !strcmp(e->d_name, LOCK_FILE) || !strcmp(e->d_name, "lost+found"));
+        fresh =
+            fresh && (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..") || !strcmp(e->d_name, LOCK_FILE) ||
+                      !strcmp(e->d_name, FORMAT_TEMP) || !strcmp(e->d_name, "lost+found"));
     if (dir)
         closedir(dir);
     return fresh;
@@ -77,16 +83,32 @@ static int refuse_foreign(const struct data_dir *d, struct err *err)
         d->path, FORMAT_FILE);
 }
 
-static int write_format(const char *path, struct err *err)
+/* By a rename: a file with half of the text would be taken for another layout. */
+static int write_format(const struct data_dir *d, const char *path, struct err *err)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
+    char temp[PATH_MAX];
+    int fd = open(data_dir_path(d, FORMAT_TEMP, temp), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
     size_t n = strlen(FORMAT_TEXT);
     if (fd < 0)
-        return err_sys(err, ERR_IO, errno, "create %s", path);
+        return err_sys(err, ERR_IO, errno, "create %s", temp);
     bool ok = write(fd, FORMAT_TEXT, n) == (ssize_t)n && fsync(fd) == 0;
     int why = errno;
     close(fd);
-    return ok ? OK : err_sys(err, ERR_IO, why, "write %s", path);
+    if (!ok)
+        return err_sys(err, ERR_IO, why, "write %s", temp);
+    KILL_POINT("data_dir.format_temp");
+    int rc = fs_rename(fs_posix(), temp, path, err);
+    KILL_POINT("data_dir.format_named");
+    return rc == OK ? fs_sync_dir(fs_posix(), d->path, err) : rc;
+}
+
+/* A restore writes FORMAT after all else and then removes its mark. Killed in between it would begin anew,
+ * and throw away what this server writes now. */
+static int end_restore(const struct data_dir *d, struct err *err)
+{
+    char path[PATH_MAX];
+    int rc = fs_unlink(fs_posix(), data_dir_path(d, RESTORE_MARK, path), err);
+    return rc == ERR_NOT_FOUND ? OK : rc;
 }
 
 static int check_format(struct data_dir *d, struct err *err)
@@ -95,7 +117,7 @@ static int check_format(struct data_dir *d, struct err *err)
     data_dir_path(d, FORMAT_FILE, path);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 && errno == ENOENT)
-        return write_format(path, err);
+        return write_format(d, path, err);
     if (fd < 0)
         return err_sys(err, ERR_IO, errno, "open %s", path);
     ssize_t n = read(fd, text, sizeof text - 1);
@@ -103,7 +125,7 @@ static int check_format(struct data_dir *d, struct err *err)
     if (n < 0)
         return err_sys(err, ERR_IO, errno, "read %s", path);
     if (!strcmp(text, FORMAT_TEXT))
-        return OK;
+        return end_restore(d, err);
     text[strcspn(text, "\n")] = '\0';
     return err_set(err, ERR_UNSUPPORTED,
                    "data.dir %s has the layout \"%s\", carat %s reads \"carat data 1\"; use the version "
