@@ -1,5 +1,7 @@
 #include "backup/backup.h"
 
+#include "base/killpoint.h"
+
 #include "backup/copy.h"
 #include "backup/store.h"
 #include "backup/tar.h"
@@ -72,6 +74,7 @@ static int copy_one(struct run *r, const struct backup_file *source, struct err 
         rc = copy_file(&r->copy, path, f->size, to, &f->xxh3, err);
     if (rc < 0)
         return rc;
+    KILL_POINT("backup.file_copied");
     r->result->copied_files++;
     r->result->copied_bytes += f->size;
     return copy_advance(&r->copy, 0, 1, err);
@@ -118,6 +121,7 @@ int backup_to_dir(const struct backup_source *from, const char *dir, unsigned ke
     int rc = store_open(&r.store, dir, true, err);
     if (rc < 0)
         return rc;
+    KILL_POINT("backup.opened");
     copy_begin(&r.copy, io, from->files);
     rc = copy_all(&r, err);
     if (rc == OK) {

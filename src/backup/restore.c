@@ -5,6 +5,7 @@
 #include "backup/tar.h"
 #include "backup/tree.h"
 #include "base/fs.h"
+#include "base/killpoint.h"
 #include "base/mem.h"
 
 #include <errno.h>
@@ -68,7 +69,9 @@ static int set_mark(const char *to, const char *mark, struct err *err)
     if (rc < 0)
         return rc;
     fs_close(f);
-    return fs_sync_dir(fs_posix(), to, err);
+    int synced = fs_sync_dir(fs_posix(), to, err);
+    KILL_POINT("restore.marked");
+    return synced;
 }
 
 static int begin(struct restore *r, const char *to, const struct backup_io *io,
@@ -92,14 +95,19 @@ static int finish(struct restore *r, struct err *err)
         return err_set(err, ERR_CORRUPT,
                        "the backup has no " LAST_FILE ": it is not one of a data directory");
     int rc = tree_sync_dirs(r->to, err);
+    KILL_POINT("restore.files_synced");
     if (rc == OK)
         rc = tree_join(r->to, LAST_FILE, path, err);
     if (rc == OK)
         rc = tree_write_file(path, r->last.data, r->last.len, err);
+    KILL_POINT("restore.format_written");
     if (rc == OK)
         rc = tree_join(r->to, MARK_FILE, path, err);
     if (rc == OK)
         rc = fs_unlink(fs_posix(), path, err);
+    if (rc == ERR_NOT_FOUND) /* a server took it at once, and the mark away */
+        rc = OK;
+    KILL_POINT("restore.unmarked");
     return rc == OK ? fs_sync_dir(fs_posix(), r->to, err) : rc;
 }
 
@@ -143,6 +151,7 @@ static int restore_one(struct restore *r, const struct store *s, const struct ba
     if (rc == OK)
         rc = !strcmp(f->path, LAST_FILE) ? copy_out(&r->copy, path, f->size, keep_last, r, &sum, err)
                                          : copy_file(&r->copy, path, f->size, to, &sum, err);
+    KILL_POINT("restore.file_copied");
     if (rc == OK && sum != f->xxh3)
         rc = err_set(err, ERR_CORRUPT, "%s is damaged: its checksum does not match", path);
     return rc == OK ? copy_advance(&r->copy, 0, 1, err) : rc;
@@ -276,6 +285,7 @@ static int take_entry(struct restore *r, int fd, const struct tar_entry *e, stru
     int rc = !strcmp(e->name, LAST_FILE) && !r->has_last
                  ? entry_bytes(r, fd, e->size, &(struct sink){keep_last, r}, &sum, err)
                  : entry_to_file(r, fd, e, &sum, err);
+    KILL_POINT("restore.file_copied");
     if (rc < 0)
         return rc;
     backup_manifest_add(&r->seen, e->name, e->size)->xxh3 = sum;

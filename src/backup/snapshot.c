@@ -6,6 +6,7 @@
 #include "backup/copy.h"
 #include "backup/tree.h"
 #include "base/fs.h"
+#include "base/killpoint.h"
 #include "base/mem.h"
 
 #include <dirent.h>
@@ -221,14 +222,21 @@ static int take_catalog(struct taking *t, struct err *err)
 static int take_held(struct taking *t, const struct stream_hold *hold, struct err *err)
 {
     char warm[PATH_MAX];
+    KILL_POINT("snapshot.begun");
     int rc = tree_join(t->data, "warm", warm, err);
     if (rc == OK)
         rc = warm_snapshot(t->from->warm, warm, err);
+    KILL_POINT("snapshot.warm");
     if (rc == OK)
         rc = take_others(t, err);
+    KILL_POINT("snapshot.others");
     if (rc == OK)
         rc = stream_files(t->from->stream, hold, take_stream_file, t, err);
-    return rc == OK ? take_catalog(t, err) : rc;
+    KILL_POINT("snapshot.stream");
+    if (rc == OK)
+        rc = take_catalog(t, err);
+    KILL_POINT("snapshot.catalog");
+    return rc;
 }
 
 static int list_file(void *ctx, const char *name, uint64_t size, struct err *err)
@@ -275,7 +283,10 @@ int snapshot_take(const struct snapshot_source *from, const char *dir, struct ba
     copy_end(&t.copy);
     if (rc == OK)
         rc = tree_each(t.data, list_file, out, err);
-    return rc == OK ? write_list(dir, out, err) : rc;
+    if (rc == OK)
+        rc = write_list(dir, out, err);
+    KILL_POINT("snapshot.listed");
+    return rc;
 }
 
 /* --- without a server --- */

@@ -2,6 +2,7 @@
 
 #include "backup/tree.h"
 #include "base/fs.h"
+#include "base/killpoint.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -139,6 +140,7 @@ int snapshots_drop(struct snapshots *s, const char *id, struct err *err)
         rc = err_set(err, ERR_NOT_FOUND, "there is no snapshot %s", id);
     if (rc == OK)
         rc = tree_remove(path, err);
+    KILL_POINT("snapshot.removed");
     pthread_mutex_unlock(&s->mtx);
     return rc;
 }

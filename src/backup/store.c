@@ -2,6 +2,7 @@
 
 #include "backup/tree.h"
 #include "base/fs.h"
+#include "base/killpoint.h"
 #include "base/mem.h"
 
 #include <errno.h>
@@ -70,12 +71,16 @@ static int take_lock(struct store *s, bool write, struct err *err)
 
 static int check_mark(struct store *s, bool write, struct err *err)
 {
-    char path[PATH_MAX];
+    char path[PATH_MAX], temp[PATH_MAX];
     struct buf text = BUF_INIT;
     int rc = tree_join(s->dir, MARK_FILE, path, err);
+    if (rc == OK)
+        rc = tree_join(s->dir, MARK_FILE ".tmp", temp, err);
     if (rc < 0)
         return rc;
     rc = tree_read_file(path, 4096, &text, err);
+    if (rc == ERR_NOT_FOUND && write)
+        unlink(temp); /* of a first backup that was killed as it began: else the directory is not empty */
     if (rc == ERR_NOT_FOUND && write && tree_is_empty(s->dir)) {
         rc = tree_make_parents(path, err);
         if (rc == OK)
@@ -145,11 +150,13 @@ int store_commit(struct store *s, const struct backup_manifest *m, struct err *e
     char path[PATH_MAX];
     struct buf text = BUF_INIT;
     int rc = tree_sync_dirs(s->dir, err);
+    KILL_POINT("backup.files_synced");
     if (rc == OK)
         rc = manifest_path(s, m->generation, path, err);
     if (rc == OK) {
         backup_manifest_encode(m, &text);
         rc = tree_write_file(path, text.data, text.len, err);
+        KILL_POINT("backup.committed");
         buf_release(&text);
     }
     if (rc == OK) {
@@ -196,7 +203,10 @@ static int prune_file(void *ctx, const char *name, uint64_t size, struct err *er
         return OK;
     snprintf(below, sizeof below, "files/%s", name);
     int rc = tree_join(p->s->dir, below, path, err);
-    return rc == OK ? fs_unlink(fs_posix(), path, err) : rc;
+    if (rc == OK)
+        rc = fs_unlink(fs_posix(), path, err);
+    KILL_POINT("backup.pruned");
+    return rc;
 }
 
 static int load_kept(struct prune *p, struct err *err)
@@ -218,6 +228,7 @@ static int forget_old(struct store *s, unsigned keep, struct err *err)
             rc = fs_unlink(fs_posix(), path, err);
         if (rc < 0 && rc != ERR_NOT_FOUND)
             return rc;
+        KILL_POINT("backup.forgotten");
     }
     memmove(s->generations, s->generations + n, (s->n - n) * sizeof *s->generations);
     s->n -= n;

@@ -1,6 +1,7 @@
 #include "backup/tree.h"
 
 #include "base/fs.h"
+#include "base/killpoint.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -182,6 +183,7 @@ int tree_write_file(const char *path, const void *bytes, size_t n, struct err *e
     if (slash)
         slash[slash == dir] = '\0';
     int rc = write_whole(tmp, bytes, n, err);
+    KILL_POINT("backup.small_file_temp");
     if (rc == OK)
         rc = fs_rename(fs_posix(), tmp, path, err);
     return rc == OK ? fs_sync_dir(fs_posix(), slash ? dir : ".", err) : rc;

@@ -11,6 +11,7 @@
 #include "base/bytes.h"
 #include "base/crc32c.h"
 #include "base/fs.h"
+#include "base/killpoint.h"
 #include "base/mem.h"
 #include "catalog/catalog_store.h"
 
@@ -205,7 +206,13 @@ static int sqlite_add(struct catalog_store *base, const struct catalog_row *rows
 {
     struct sqlite_store *s = down(base);
     int rc = exec(s, "BEGIN IMMEDIATE", "write", err);
-    return rc < 0 ? rc : end_transaction(s, add_all(s, rows, n, err), err);
+    if (rc < 0)
+        return rc;
+    rc = add_all(s, rows, n, err);
+    KILL_POINT("catalog.rows_added");
+    rc = end_transaction(s, rc, err);
+    KILL_POINT("catalog.committed");
+    return rc;
 }
 
 /* Through connections of its own, so that flushes go on: in WAL mode a reader holds up no writer. All pages
