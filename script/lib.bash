@@ -6,7 +6,8 @@ die() {
     exit 1
 }
 
-# build_carat DIR TARGET... [-- MESON_OPTION...]: configures DIR once, then builds the targets (none: all).
+# build_carat DIR TARGET... [-- MESON_OPTION...]: configures DIR, once and when the options are others than before,
+# then builds the targets (none: all).
 build_carat() {
     local dir=$1 targets=()
     shift
@@ -15,9 +16,11 @@ build_carat() {
         shift
     done
     (($#)) && shift
-    if [[ ! -f $dir/build.ninja ]]; then
+    local options=$dir/carat-options
+    if [[ ! -f $dir/build.ninja || ! -f $options || $(<"$options") != "$*" ]]; then
         rm -rf "$dir"
         meson setup "$dir" "$root" "$@"
+        printf '%s' "$*" >"$options"
     fi
     ninja -C "$dir" -j "$(nproc)" "${targets[@]}"
 }

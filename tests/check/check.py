@@ -166,6 +166,14 @@ def banned_calls():
     return bad
 
 
+def kill_points():
+    """The kill points of src and the list in killpoint.c have the same names."""
+    listed = re.findall(r'^    "([a-z_.]+)",$', text('src/base/killpoint.c'), re.M)
+    used = {n for f in files('src/*.c') for n in re.findall(r'\bKILL_POINT\("([^"]*)"\)', text(f))}
+    bad = [f'src/base/killpoint.c: {n} is there twice' for n in set(listed) if listed.count(n) > 1]
+    return bad + [f'src/base/killpoint.c: {n} is {"used nowhere" if n in listed else "missing"}' for n in used ^ set(listed)]
+
+
 def asserts_stay_on():
     """No NDEBUG anywhere."""
     sources = files('*.c', '*.h', 'meson.build', '*/meson.build')
@@ -226,7 +234,7 @@ def doc_links():
 
 
 RULES = [headers_alone_gcc, headers_alone_clang, include_direction, edges_have_no_cycle, backends_by_name, include_guards,
-         banned_calls, asserts_stay_on, formatted, lines, long_files, scripts_parse, doc_links]
+         banned_calls, kill_points, asserts_stay_on, formatted, lines, long_files, scripts_parse, doc_links]
 
 
 def main():

@@ -63,6 +63,7 @@ class Carat:
         self.settings = list(settings)
         self.log_path = os.path.join(self.dir, 'stderr')
         self.process = None
+        self.environment = {}  # more of it for the process
         self.http_port = self.graphite_port = None
 
     def __enter__(self):
@@ -95,7 +96,8 @@ class Carat:
         self.http_port = self.http_port or free_port()
         self.graphite_port = self.graphite_port or free_port()
         with open(self.log_path, 'ab') as log:
-            self.process = subprocess.Popen(self.command(), stdout=log, stderr=log, cwd=self.dir, stdin=subprocess.DEVNULL)
+            self.process = subprocess.Popen(self.command(), stdout=log, stderr=log, cwd=self.dir, stdin=subprocess.DEVNULL,
+                                            env={**os.environ, **self.environment})
         return self
 
     def start(self, ready=True):
