@@ -332,6 +332,10 @@ static int mend_rollups(struct mending *m, const struct replay_window *w, struct
         return OK;
     }
     rc = rebuild(m, w, err);
+    if (rc == ERR_CORRUPT) { /* made of what is left of the base: the damage still has to be told */
+        m->result->left++;
+        return OK;
+    }
     if (rc == OK)
         rc = damaged_rollups(m, w, p, true, err);
     m->result->mended += rc == OK;
@@ -348,7 +352,10 @@ static int mend_one(struct mending *m, const struct replay_window *w, const stru
     pthread_mutex_lock(m->o->store_lock);
     int rc = mend_window(m, w, fresh, n, p, err);
     pthread_mutex_unlock(m->o->store_lock);
-    return rc == OK && m->o->rebuild && m->result->mended > before ? rebuild(m, w, err) : rc;
+    if (rc != OK || !m->o->rebuild || m->result->mended == before)
+        return rc;
+    rc = rebuild(m, w, err);
+    return rc == ERR_CORRUPT ? OK : rc; /* of the base beside it: told when that is looked at */
 }
 
 static int by_key(const void *a, const void *b)

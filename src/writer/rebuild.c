@@ -35,8 +35,11 @@ static int rebuild_series(struct writer *w, uint32_t series, int64_t from_ms, in
     if (rc == OK)
         rc = flush_batch_put(&w->batch, w->o.warm, err);
     KILL_POINT("rebuild.put");
+    bool damaged = rc == OK && from_ms < until_ms && w->rollups.base_damaged;
     pthread_mutex_unlock(&w->flush_mtx);
-    return rc;
+    return damaged ? err_set(err, ERR_CORRUPT,
+                             "some points of series %u are damaged; its roll-ups that had them stay", series)
+                   : rc;
 }
 
 /* Warm that is behind says so at once and has caught up a moment later. */
@@ -58,13 +61,21 @@ int writer_rebuild(struct writer *w, uint32_t series, int64_t from_ms, int64_t u
     if (series && !catalog_step_ms(w->o.catalog, series))
         return err_set(err, ERR_NOT_FOUND, "there is no series %u", series);
     uint32_t first = series ? series : 1, last = series ? series : catalog_max_id(w->o.catalog);
+    struct err damage = ERR_INIT;
     int rc = OK;
     for (uint32_t id = first; id <= last && rc == OK; id++) {
         if (atomic_load(&w->stopping))
             return err_set(err, ERR_CLOSED, "the writer is stopping");
-        rc = rebuild_patiently(w, id, from_ms, until_ms, err);
-        if (rc == OK && progress)
+        struct err why = ERR_INIT;
+        rc = rebuild_patiently(w, id, from_ms, until_ms, &why);
+        if (rc == ERR_CORRUPT) { /* the others can still be made */
+            damage = damage.code ? damage : why;
+            rc = OK;
+        } else if (rc != OK) {
+            return err_set(err, rc, "%s", why.text);
+        }
+        if (progress)
             rc = progress(ctx, id - first + 1, last - first + 1);
     }
-    return rc;
+    return rc == OK && damage.code ? err_set(err, damage.code, "%s", damage.text) : rc;
 }

@@ -61,6 +61,8 @@ static int lay_stored(void *ctx, const struct part *p)
     if (lay_block(m, &p->key, p->data, p->size) == OK) {
         m->hi = p->key.hi > m->hi ? p->key.hi : m->hi;
         m->lo = p->lo < m->lo ? p->lo : m->lo;
+    } else {
+        m->base_damaged = true;
     }
     return 0;
 }
@@ -80,6 +82,7 @@ static int load_stored_base(struct rollup_maker *m, int64_t from_ms, int64_t unt
         c->values[i] = column_missing();
     int64_t first = window_start(from_ms, step);
     int rc = warm_read(m->warm, m->series, step, first < 0 ? 0 : first, until_ms, lay_stored, m, err);
+    m->base_damaged |= rc == ERR_CORRUPT;
     return rc == ERR_CORRUPT ? OK : rc;
 }
 
@@ -219,6 +222,7 @@ static bool begin_series(struct rollup_maker *m, uint32_t series, uint32_t base_
     m->lo = UINT64_MAX;
     m->hi = 0;
     m->whole_from_ms = INT64_MAX;
+    m->base_damaged = false;
     for (size_t k = 0; k < RETENTION_ARCHIVES; k++) {
         m->window[k].open = false;
         m->made_until_ms[k] = INT64_MIN;
@@ -340,6 +344,8 @@ int rollup_rebuild(struct rollup_maker *m, struct flush_batch *b, uint32_t serie
     for (int64_t t = from; t < until && rc == OK; t += region) {
         int64_t end = t + region < until ? t + region : until;
         rc = load_stored_base(m, t, end, err);
+        if (m->base_damaged)
+            m->whole_from_ms = INT64_MAX;
         for (size_t k = 1; k < m->retention.narchives && rc == OK; k++)
             rc = make_slots(m, k, t, end, b, err);
     }

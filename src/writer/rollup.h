@@ -33,6 +33,7 @@ struct rollup_maker {
     struct retention retention;   /* archive 0 is the base at the series' own step */
     uint64_t lo, hi;              /* of the base parts */
     int64_t whole_from_ms;        /* slots from here on are made from a whole base and always replace */
+    bool base_damaged;            /* some of it could not be read */
     struct rollup_window *window; /* one an archive */
     int64_t made_until_ms[RETENTION_ARCHIVES];
     struct column base;
@@ -46,7 +47,8 @@ void rollup_maker_release(struct rollup_maker *m);
 int rollup_add_parts(struct rollup_maker *m, struct flush_batch *b, struct err *err) must_check;
 
 /* Makes the coarse slots that touch [from_ms, until_ms) of one series from what warm has, and adds the parts
- * that changed. whole_from_ms: since when the base is complete. */
+ * that changed. whole_from_ms: since when the base is complete. Where the base is damaged a slot that counts
+ * fewer points than the stored one does not replace it, and m->base_damaged is set. */
 int rollup_rebuild(struct rollup_maker *m, struct flush_batch *b, uint32_t series, uint32_t base_step_ms,
                    int64_t from_ms, int64_t until_ms, int64_t whole_from_ms, struct err *err) must_check;
 

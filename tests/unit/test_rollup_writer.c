@@ -365,6 +365,26 @@ static void a_rebuild_mends_what_counts_too_much(void **state)
     env_free(e);
 }
 
+/* A roll-up may be all that is left of points that are damaged. */
+static void a_rebuild_from_a_damaged_base_takes_nothing_away(void **state)
+{
+    struct env *e = env_new((uint32_t[]){60, 86400}, 2);
+    struct err err = ERR_INIT;
+    for (size_t i = 0; i < 480; i++)
+        write_point(e, i, (double)i);
+    flush(e, 100);
+    struct part_key key = {SERIES, 60000, T0, e->hot[0].hi};
+    static const uint8_t noise[] = {1, 0xff, 0xff};
+    assert_int_equal(warm_put(e->warm, &(struct part){key, 1, noise, sizeof noise}, 1, &key, 1, &err), OK);
+    struct rollup before = stored(e, 86400000, window_start(T0, 86400000)).r;
+    assert_int_equal(rollup_rebuild(&e->maker, &e->batch, SERIES, 60000, T0, T0 + DAY, T0, &err), OK);
+    assert_true(e->maker.base_damaged);
+    assert_int_equal(flush_batch_put(&e->batch, e->warm, &err), OK);
+    struct rollup after = stored(e, 86400000, window_start(T0, 86400000)).r;
+    assert_true(rollup_equal(&before, &after));
+    env_free(e);
+}
+
 static void a_warm_that_fails_is_told(void **state)
 {
     struct env *e = env_new((uint32_t[]){60, 300}, 2);
@@ -391,6 +411,7 @@ int main(void)
         cmocka_unit_test(an_expired_base_does_not_empty_slots),
         cmocka_unit_test(a_rebuild_makes_the_same),
         cmocka_unit_test(a_rebuild_mends_what_counts_too_much),
+        cmocka_unit_test(a_rebuild_from_a_damaged_base_takes_nothing_away),
         cmocka_unit_test(a_warm_that_fails_is_told),
     };
     return cmocka_run_group_tests_name("rollup_writer", tests, NULL, NULL);
