@@ -75,6 +75,8 @@ static const char *const names[] = {
     "cold.compact_merged",
     "cold.compact_switched",
     "cold.orphan_removed",
+    "cold.heal_written",
+    "cold.heal_switched",
     "expire.begun",
     "expire.warm_marked",
     "expire.warm_done",

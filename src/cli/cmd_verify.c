@@ -12,11 +12,11 @@
 static const char usage[] =
     "usage: carat verify [--repair] [--url URL]\n"
     "\n"
-    "Has a running server read and check everything it has stored: names, stream and windows. Prints what "
-    "is\n"
-    "damaged. Exits with 0 if nothing is, or if all of it was repaired, else with 1.\n"
+    "Has a running server read and check everything it has stored: names, stream, windows and packs. Prints\n"
+    "what is damaged. Exits with 0 if nothing is, or if all of it was repaired, else with 1.\n"
     "\n"
-    "      --repair     make damaged windows again from the stream, as far as that goes back\n"
+    "      --repair     make damaged windows again from the stream, as far as that goes back, and roll-ups\n"
+    "                   from the points they were made of\n"
     "  -u, --url URL    the server (default " DEFAULT_URL ")\n";
 
 enum { OPT_REPAIR = 2, OPT_URL };
@@ -49,7 +49,10 @@ static void print_item(FILE *to, const json_t *item)
     const char *why = json_string_value(json_object_get(item, "why"));
     const json_t *window = json_object_get(item, "window");
     const json_t *partition = json_object_get(item, "partition");
+    const char *pack = json_string_value(json_object_get(item, "pack"));
     fprintf(to, "%s", tier ? tier : "?");
+    if (pack)
+        fprintf(to, " pack %s", pack);
     if (series)
         fprintf(to, " %s", series);
     if (window && json_integer_value(window) >= 0) {

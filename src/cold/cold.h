@@ -89,21 +89,35 @@ int cold_list(struct cold *c, cold_pack_fn fn, void *ctx);
 /* Every part of one pack, by (series, window, hi). ERR_NOT_FOUND: no such pack. Else as cold_read. */
 int cold_read_pack(struct cold *c, uint64_t id, warm_part_fn fn, void *ctx, struct err *err) must_check;
 
-/* Something that is wrong; `series` and `window_ms` tell where it begins, if `in_page`. */
+/* Something that is wrong. What it hit is of these series and begins in this time; it may be all of the pack.
+ */
 struct cold_damage {
     uint64_t pack;
-    bool in_page;
-    uint32_t series;
+    uint32_t step_ms;
+    bool in_page; /* then `series` and `window_ms` tell where it begins */
+    bool one_run; /* then every window of `series` from from_ms to until_ms may be hit, and nothing else */
+    uint32_t series, last_series;
     int64_t window_ms;
+    int64_t from_ms, until_ms;
     struct err why;
 };
 struct cold_verify_ctx {
     void *ctx;
     void (*pack)(void *ctx, const struct pack_info *p);     /* before each pack; may be NULL */
     void (*damage)(void *ctx, const struct cold_damage *d); /* may be NULL */
+    /* After each page, with what was read since the last call; may sleep. Non-zero gives up with ERR_CLOSED.
+     * May be NULL. */
+    int (*read)(void *ctx, uint64_t bytes, uint64_t parts);
 };
-/* Reads everything and checks every checksum, and decodes every block of the codec. OK, or ERR_CORRUPT after
- * all of it was told. */
+/* Reads everything, checks every checksum and decodes every block that is the codec's or a roll-up. OK, or
+ * ERR_CORRUPT after all of it was told. */
 int cold_verify(struct cold *c, const struct cold_verify_ctx *v, struct err *err) must_check;
+
+/* Writes a pack again without what cannot be read of it. `covered` is asked about each damaged place; unless
+ * it says of each that all of it is stored elsewhere by now, nothing is changed. *healed: the damage is gone;
+ * true also if there is none or no such pack any more. */
+typedef bool (*cold_covered_fn)(void *ctx, const struct cold_damage *d);
+int cold_heal(struct cold *c, uint64_t pack, cold_covered_fn covered, void *ctx, bool *healed,
+              struct err *err) must_check;
 
 #endif

@@ -270,11 +270,12 @@ int cold_build_part(struct cold_build *b, const struct part *p, struct err *err)
 
 /* --- reading back --- */
 
-static void note_damage(void *ctx, uint32_t series, int64_t window_ms, const struct err *why)
+static void note_damage(void *ctx, const struct pack_damage *d, const struct err *why)
 {
     struct err *first = ctx;
     if (first->code == OK)
-        err_set(first, why->code, "series %u, window %lld: %s", series, (long long)window_ms, why->text);
+        err_set(first, why->code, "series %u, window %lld: %s", d->series, (long long)d->window_ms,
+                why->text);
 }
 
 static int source_read(void *ctx, void *p, size_t n, uint64_t off, struct err *err)

@@ -110,6 +110,17 @@ void cold_count(_Atomic uint64_t *own, struct counter *shared, uint64_t n);
 /* Counts and logs, and keeps the first in *first (may be NULL). */
 void cold_damaged(struct cold *c, const struct err *why, struct err *first);
 
+/* cold_verify.c: goes over a pack and tells what is wrong with it; the parts that are good go to `good` (may
+ * be NULL). ERR_CLOSED: `read` said so; else what `good` failed with. */
+struct cold_look {
+    void *ctx;
+    void (*damage)(void *ctx, const struct cold_damage *d);
+    int (*read)(void *ctx, uint64_t bytes, uint64_t parts); /* may be NULL */
+    int (*good)(void *ctx, const struct part *p, struct err *err);
+};
+int cold_look_at(struct cold *c, struct cold_pack *p, const struct cold_look *look,
+                 struct err *err) must_check;
+
 /* Whether the manifest as it is stored now names a pack; true if that cannot be read. */
 bool cold_still_named(struct cold *c, uint64_t id);
 

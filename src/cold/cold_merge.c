@@ -49,12 +49,12 @@ static void mark_damaged(struct cold *c, struct cold_pack *p)
     pthread_mutex_unlock(&c->mtx);
 }
 
-static void note_damage(void *ctx, uint32_t series, int64_t window_ms, const struct err *why)
+static void note_damage(void *ctx, const struct pack_damage *d, const struct err *why)
 {
     struct source *s = ctx;
     struct err e = ERR_INIT;
     err_set(&e, why->code, "pack %016" PRIx64 ", from series %u, window %lld on: %s", s->pack->info.id,
-            series, (long long)window_ms, why->text);
+            d->series, (long long)d->window_ms, why->text);
     mark_damaged(s->merge->c, s->pack);
     cold_damaged(s->merge->c, &e, &s->merge->damage);
 }

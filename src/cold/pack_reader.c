@@ -96,9 +96,27 @@ void pack_cursor_release(struct pack_cursor *c)
     pack_directory_release(&c->runs);
 }
 
-static void damaged(struct pack_cursor *c, uint32_t series, uint64_t window, const struct err *why)
+static void page_damaged(struct pack_cursor *c, const struct err *why)
 {
-    c->damage(c->ctx, series, (int64_t)window * window_span_ms(c->pack->footer.step_ms), why);
+    const struct pack_footer *f = &c->pack->footer;
+    const struct pack_page *p = &f->pages[c->page];
+    int64_t span = window_span_ms(f->step_ms);
+    c->damage(c->ctx,
+              &(struct pack_damage){.page = true,
+                                    .series = p->series,
+                                    .last_series = c->page + 1 < f->npages ? p[1].series : f->max_series,
+                                    .window_ms = (int64_t)p->first * span,
+                                    .from_ms = (int64_t)f->first * span,
+                                    .until_ms = (int64_t)(f->last + 1) * span},
+              why);
+}
+
+static void run_damaged(struct pack_cursor *c, const struct pack_run *r, const struct err *why)
+{
+    int64_t span = window_span_ms(c->pack->footer.step_ms), from = (int64_t)r->first * span;
+    c->damage(c->ctx,
+              &(struct pack_damage){false, r->series, r->series, from, from, (int64_t)(r->last + 1) * span},
+              why);
 }
 
 /* 1: the next page is there. 0: there is none that may hold something. */
@@ -122,7 +140,7 @@ static int next_page(struct pack_cursor *c)
             c->run = 0;
             return 1;
         }
-        damaged(c, p->series, p->first, &why);
+        page_damaged(c, &why);
     }
     return 0;
 }
@@ -165,7 +183,7 @@ static int next_run(struct pack_cursor *c)
         if (rc == OK)
             return 1;
         c->view.n = 0;
-        damaged(c, r->series, r->first, &why);
+        run_damaged(c, r, &why);
     }
     return 0;
 }

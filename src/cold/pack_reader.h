@@ -31,8 +31,15 @@ struct pack_range {
     uint32_t min_series, max_series;
     int64_t from_ms, until_ms;
 };
-/* What is skipped: a page or a run, which begins with this series and window. */
-typedef void (*pack_damage_fn)(void *ctx, uint32_t series, int64_t window_ms, const struct err *why);
+/* What is skipped: a run, which is parts of one series from its first window to its last, or a page, which
+ * may hold anything between its first series and that of the next page. */
+struct pack_damage {
+    bool page;
+    uint32_t series, last_series;
+    int64_t window_ms; /* where it begins, in the first series */
+    int64_t from_ms, until_ms;
+};
+typedef void (*pack_damage_fn)(void *ctx, const struct pack_damage *d, const struct err *why);
 
 struct pack_cursor {
     const struct pack *pack;

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "catalog/catalog_store.h"
 #include "hot/hot_mem.h"
+#include "server/cold_check.h"
 #include "writer/replay.h"
 #include "writer/verify.h"
 
@@ -73,10 +74,28 @@ static int on_rebuild(void *ctx, uint32_t series, int64_t from_ms, int64_t until
     return writer_rebuild(w->s->writer, series, from_ms, until_ms, NULL, NULL, err);
 }
 
+static int on_cold(void *ctx, const struct verify_cold *to, struct err *err)
+{
+    struct work *w = ctx;
+    return cold_check(w->s, to, err);
+}
+
+static uint64_t on_cold_bytes(void *ctx)
+{
+    struct work *w = ctx;
+    return cold_check_bytes(w->s);
+}
+
 static bool on_cancelled(void *ctx)
 {
     struct work *w = ctx;
     return w->job ? job_cancelled(w->job) : scrub_stopping(w->scrub);
+}
+
+static int on_cold_heal(void *ctx, uint64_t pack, bool *healed, struct err *err)
+{
+    struct work *w = ctx;
+    return cold_check_heal(w->s, pack, on_cancelled, ctx, healed, err);
 }
 
 static void on_progress(void *ctx, uint64_t done, uint64_t total)
@@ -178,8 +197,11 @@ static struct verify_options verify_options(struct work *w)
         .catalog = s->catalog,
         .stream = s->stream,
         .lanes = s->lanes,
-        .warm = s->warm,
+        .warm = s->warm_store,
         .clock = s->clock,
+        .cold = on_cold,
+        .cold_bytes = on_cold_bytes,
+        .cold_heal = on_cold_heal,
         .rows = on_rows,
         .steps = on_steps,
         .cancelled = on_cancelled,
@@ -355,6 +377,8 @@ static void put_item(struct server *s, const struct verify_item *i, struct buf *
     if (i->step_ms)
         buf_printf(b, ",\"stepSeconds\":%g,\"window\":%lld", i->step_ms / 1000.0,
                    (long long)(i->window_ms < 0 ? -1 : i->window_ms / 1000));
+    if (!strcmp(i->tier, "cold"))
+        buf_printf(b, ",\"pack\":\"%016llx\"", (unsigned long long)i->pack);
     if (!strcmp(i->tier, "stream"))
         buf_printf(b, ",\"partition\":%u,\"afterPosition\":%llu", i->lane, (unsigned long long)i->pos);
     buf_printf(b, ",\"repaired\":%s,\"why\":", i->repaired ? "true" : "false");
@@ -461,7 +485,7 @@ struct rebuild_some {
     struct job *job;
     const struct rebuild_args *args;
     uint64_t done;
-    struct err *err;
+    struct err damage;
 };
 
 static int rebuild_node(void *ctx, const struct catalog_node *node)
@@ -469,7 +493,11 @@ static int rebuild_node(void *ctx, const struct catalog_node *node)
     struct rebuild_some *r = ctx;
     if (!node->id)
         return OK;
-    int rc = writer_rebuild(r->s->writer, node->id, r->args->from_ms, r->args->to_ms, NULL, NULL, r->err);
+    struct err why = ERR_INIT;
+    int rc = writer_rebuild(r->s->writer, node->id, r->args->from_ms, r->args->to_ms, NULL, NULL, &why);
+    if (rc != OK && r->damage.code == OK)
+        r->damage = why;
+    rc = rc == ERR_CORRUPT ? OK : rc; /* the others can still be made */
     return rc == OK ? rebuild_progress(r->job, ++r->done, 0) : rc;
 }
 
@@ -480,8 +508,10 @@ static int run_rebuild(struct job *j, void *ctx, void *args, struct err *err)
     const struct rebuild_args *a = args;
     if (!a->series)
         return writer_rebuild(s->writer, 0, a->from_ms, a->to_ms, rebuild_progress, j, err);
-    struct rebuild_some some = {s, j, a, 0, err};
+    struct rebuild_some some = {s, j, a, 0, ERR_INIT};
     int rc = catalog_find(s->catalog, a->series, strlen(a->series), 0, rebuild_node, &some, err);
+    if (some.damage.code)
+        return err_set(err, some.damage.code, "%s", some.damage.text);
     if (rc == OK && !some.done)
         return err_set(err, ERR_NOT_FOUND, "no series matches %.100s", a->series);
     return rc;

@@ -55,16 +55,15 @@ static void add_item(struct verifying *v, const struct verify_item *item)
                   (unsigned long long)item->pos, item->why);
 }
 
-static void add_window(struct verifying *v, int64_t window_ms)
+static void add_window(struct verify_windows *w, uint32_t series, uint32_t step_ms, int64_t window_ms)
 {
-    struct verify_result *r = v->r;
-    if (r->nwindows == REPAIR_WINDOWS_MAX)
+    if (w->n == REPAIR_WINDOWS_MAX)
         return;
-    if (r->nwindows == r->windows_cap) {
-        r->windows_cap = r->windows_cap ? 2 * r->windows_cap : 64;
-        r->windows = xrealloc(r->windows, r->windows_cap * sizeof *r->windows);
+    if (w->n == w->cap) {
+        w->cap = w->cap ? 2 * w->cap : 64;
+        w->v = xrealloc(w->v, w->cap * sizeof *w->v);
     }
-    r->windows[r->nwindows++] = (struct replay_window){v->series, v->step_ms, window_ms};
+    w->v[w->n++] = (struct replay_window){series, step_ms, window_ms};
 }
 
 /* --- pace --- */
@@ -188,7 +187,7 @@ static void on_damaged(void *ctx, const struct part_key *key, const char *why)
         .tier = "warm", .series = key->series, .step_ms = key->step_ms, .window_ms = key->window_ms};
     snprintf(item.why, sizeof item.why, "%.150s", why);
     add_item(v, &item);
-    add_window(v, key->window_ms);
+    add_window(&v->r->windows, key->series, key->step_ms, key->window_ms);
 }
 
 /* The checksum held; does the block, too? */
@@ -245,6 +244,33 @@ static int check_series(void *ctx, uint32_t id, uint32_t step_ms, const char *na
     return rc == OK && v->r->series % LOOK_EVERY == 0 ? keep_pace(v, v->err) : rc;
 }
 
+/* --- cold --- */
+
+static int on_cold_read(void *ctx, uint64_t bytes, uint64_t parts)
+{
+    struct verifying *v = ctx;
+    v->r->bytes += bytes;
+    v->r->parts += parts;
+    return keep_pace(v, v->err);
+}
+
+/* Points that the stream still has can be put beside the damage. */
+static void on_cold_damaged(void *ctx, const struct verify_item *item)
+{
+    struct verifying *v = ctx;
+    add_item(v, item);
+    if (item->step_ms != catalog_step_ms(v->o->catalog, item->series))
+        return;
+    for (int64_t w = item->window_ms; w < item->until_ms; w += window_span_ms(item->step_ms))
+        add_window(&v->r->cold_windows, item->series, item->step_ms, w);
+}
+
+static int check_cold(struct verifying *v, struct err *err)
+{
+    return v->o->cold ? v->o->cold(v->o->ctx, &(struct verify_cold){v, on_cold_read, on_cold_damaged}, err)
+                      : OK;
+}
+
 /* --- repair --- */
 
 /* Looks again at what was damaged and has been mended, or has not. */
@@ -252,8 +278,8 @@ static int look_again(struct verifying *v, struct err *err)
 {
     struct verify_result again = {0}, *found = v->r;
     int rc = OK;
-    for (size_t i = 0; i < found->nwindows && rc == OK; i++) {
-        const struct replay_window *w = &found->windows[i];
+    for (size_t i = 0; i < found->windows.n && rc == OK; i++) {
+        const struct replay_window *w = &found->windows.v[i];
         uint64_t before = again.damaged;
         v->r = &again;
         v->series = w->series;
@@ -273,13 +299,41 @@ static int look_again(struct verifying *v, struct err *err)
     return rc;
 }
 
-static int repair(struct verifying *v, struct err *err)
+static int repair_warm(struct verifying *v, struct err *err)
 {
     struct replay_result mended = {0};
-    if (!v->o->repair || !v->r->nwindows)
+    struct verify_windows *w = &v->r->windows;
+    int rc = w->n ? replay_mend(v->o->repair, w->v, w->n, &mended, err) : OK;
+    return rc == OK && w->n ? look_again(v, err) : rc;
+}
+
+/* Items of one pack lie together, as they were found. */
+static int repair_cold(struct verifying *v, struct err *err)
+{
+    struct replay_result mended = {0};
+    struct verify_windows *w = &v->r->cold_windows;
+    int rc = w->n ? replay_mend(v->o->repair, w->v, w->n, &mended, err) : OK;
+    bool healed = false;
+    const struct verify_item *last = NULL;
+    for (size_t i = 0; i < v->r->n && rc == OK; i++) {
+        struct verify_item *item = &v->r->items[i];
+        if (strcmp(item->tier, "cold") != 0 || !v->o->cold_heal)
+            continue;
+        if (!last || last->pack != item->pack)
+            rc = v->o->cold_heal(v->o->ctx, item->pack, &healed, err);
+        item->repaired = rc == OK && healed;
+        v->r->repaired += item->repaired;
+        last = item;
+    }
+    return rc;
+}
+
+static int repair(struct verifying *v, struct err *err)
+{
+    if (!v->o->repair)
         return OK;
-    int rc = replay_mend(v->o->repair, v->r->windows, v->r->nwindows, &mended, err);
-    return rc == OK ? look_again(v, err) : rc;
+    int rc = repair_warm(v, err);
+    return rc == OK ? repair_cold(v, err) : rc;
 }
 
 int verify_run(const struct verify_options *o, struct verify_result *out, struct err *err)
@@ -292,13 +346,16 @@ int verify_run(const struct verify_options *o, struct verify_result *out, struct
     struct verifying v = {.o = o,
                           .r = out,
                           .started_ms = clock_mono_ms(o->clock),
-                          .expected = warm.stored_bytes + stream.stored_bytes,
+                          .expected = warm.stored_bytes + stream.stored_bytes +
+                                      (o->cold_bytes ? o->cold_bytes(o->ctx) : 0),
                           .err = err};
     int rc = check_catalog(&v, err);
     if (rc == OK)
         rc = check_stream(&v, err);
     if (rc == OK)
         rc = catalog_each(o->catalog, check_series, &v);
+    if (rc == OK)
+        rc = check_cold(&v, err);
     if (rc == OK)
         rc = repair(&v, err);
     return rc;
@@ -307,6 +364,7 @@ int verify_run(const struct verify_options *o, struct verify_result *out, struct
 void verify_result_release(struct verify_result *r)
 {
     free(r->items);
-    free(r->windows);
+    free(r->windows.v);
+    free(r->cold_windows.v);
     *r = (struct verify_result){0};
 }

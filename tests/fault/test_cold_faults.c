@@ -45,7 +45,7 @@ static int add_windows(struct cold *c, int64_t from, int64_t until, uint64_t hi,
         return rc;
     for (uint32_t s = 1; s <= SERIES && rc == OK; s++)
         for (int64_t w = from; w < until && rc == OK; w++) {
-            int n = snprintf(text, sizeof text, "@%u/%lld/%llu", s, (long long)w, (unsigned long long)hi);
+            int n = snprintf(text, sizeof text, "`%u/%lld/%llu", s, (long long)w, (unsigned long long)hi);
             for (; n < 350; n++)
                 text[n] = (char)(text[n - 3] * 7 + n * 31); /* long, and hard to pack */
             struct part p = {{s, MINUTE, w * SPAN, hi}, 1, (const uint8_t *)text, (size_t)n};
@@ -438,6 +438,77 @@ static void every_byte_of_a_pack_is_guarded(void **state)
     sim_fs_free(sim);
 }
 
+#define WINDOWS 4 /* of each series in the pack that is healed */
+
+struct healed {
+    bool there[SERIES + 1][WINDOWS], told[SERIES + 1][WINDOWS];
+    size_t asked;
+    bool answer;
+};
+
+static int note_part(void *ctx, const struct part *p)
+{
+    struct healed *h = ctx;
+    h->there[p->key.series][p->key.window_ms / SPAN] = true;
+    return 0;
+}
+
+static bool note_asked(void *ctx, const struct cold_damage *d)
+{
+    struct healed *h = ctx;
+    h->asked++;
+    for (uint32_t s = d->series; s <= d->last_series; s++)
+        for (int64_t w = d->from_ms / SPAN; w < d->until_ms / SPAN; w++)
+            h->told[s][w] = true;
+    return h->answer;
+}
+
+static void read_all(struct cold *c, struct healed *h)
+{
+    memset(h->there, 0, sizeof h->there);
+    for (uint32_t s = 1; s <= SERIES; s++)
+        (void)!cold_read(c, s, MINUTE, 0, INT64_MAX, note_part, h, NULL);
+}
+
+/* Whatever is hit: who is asked is told of all that is missing; the pack without it has all the rest. */
+static void a_damaged_pack_is_healed_if_all_is_covered(void **state)
+{
+    (void)state;
+    struct sim_fs *sim = sim_fs_new(3);
+    struct cold *c = open_cold(sim);
+    struct pack_info info;
+    char path[100];
+    assert_int_equal(add_windows(c, 0, WINDOWS, 5, NULL), OK);
+    assert_int_equal(cold_list(c, first_pack, &info), 1);
+    for (uint64_t off = 0; off < info.bytes; off += 7) {
+        struct healed h = {0}, after = {0};
+        struct cold_verify_ctx v = {0};
+        bool healed = true;
+        assert_int_equal(cold_list(c, first_pack, &info), 1);
+        cold_free(c);
+        snprintf(path, sizeof path, DIR_NAME "/%016llx.pack", (unsigned long long)info.id);
+        assert_true(sim_fs_flip(sim, path, off, 0x10));
+        c = open_cold(sim);
+        read_all(c, &h);
+        assert_int_equal(cold_heal(c, info.id, note_asked, &h, &healed, NULL), OK);
+        assert_true(!healed && h.asked);
+        assert_int_equal(cold_verify(c, &v, NULL), ERR_CORRUPT);
+        h.answer = true;
+        assert_int_equal(cold_heal(c, info.id, note_asked, &h, &healed, NULL), OK);
+        assert_true(healed);
+        assert_int_equal(cold_verify(c, &v, NULL), OK);
+        read_all(c, &after);
+        assert_memory_equal(after.there, h.there, sizeof h.there);
+        for (uint32_t s = 1; s <= SERIES; s++)
+            for (int w = 0; w < WINDOWS; w++)
+                assert_true(h.there[s][w] || h.told[s][w]);
+        assert_int_equal(cold_expire(c, MINUTE, 100 * SPAN, NULL), OK); /* and anew */
+        assert_int_equal(add_windows(c, 0, WINDOWS, 5, NULL), OK);
+    }
+    cold_free(c);
+    sim_fs_free(sim);
+}
+
 static void a_damaged_or_short_manifest_is_refused(void **state)
 {
     (void)state;
@@ -519,6 +590,7 @@ int main(void)
         cmocka_unit_test(a_full_disk_is_told_and_survived),
         cmocka_unit_test(a_switch_that_failed_half_way_ends_the_changes),
         cmocka_unit_test(every_byte_of_a_pack_is_guarded),
+        cmocka_unit_test(a_damaged_pack_is_healed_if_all_is_covered),
         cmocka_unit_test(a_damaged_or_short_manifest_is_refused),
         cmocka_unit_test(a_damaged_pack_is_not_merged),
     };

@@ -66,10 +66,9 @@ static void mend_footer(uint8_t *p, size_t n)
     put_u32le(p + 20, crc32c(0, p, 20));
 }
 
-static void ignore(void *ctx, uint32_t series, int64_t window_ms, const struct err *why)
+static void ignore(void *ctx, const struct pack_damage *d, const struct err *why)
 {
-    (void)series;
-    assert(window_ms >= 0 && why->code != OK);
+    assert(d->window_ms >= 0 && d->series <= d->last_series && d->from_ms < d->until_ms && why->code != OK);
     ++*(size_t *)ctx;
 }
 

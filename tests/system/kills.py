@@ -12,6 +12,7 @@ A point that is not reached within a time fails, so a name in the list that noth
 usage: kills.py --binary BUILD/carat [--rounds N] [--workers N] [--seed N] [--count FILE] [POINT...]
        POINT: part of a name; without one all"""
 import argparse
+import contextlib
 import json
 import mmap
 import os
@@ -24,12 +25,14 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from pathlib import Path
 
 from clients import POINTS, Client
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-REACH_S = 30  # a point is passed so soon after it was armed
+REACH_S = 60  # a point is passed so soon after it was armed
+COMMAND_S = 300
 NAMES = re.findall(r'^    "([a-z_.]+)",$', (ROOT / 'src/base/killpoint.c').read_text(), re.M)
 
 WINDOW_S = 240            # of a step of a second
@@ -216,15 +219,16 @@ class Yard:
         seen = self.points.passes(name) // (self.kills + 1)
         return self.random.randint(1, max(1, min(30, seen)))
 
-    def wait_for_death(self, name, passes):
+    def wait_for_death(self, name, passes, server=None):
+        server = server or self.server
         try:
-            code = self.server.process.wait(REACH_S)
+            code = server.process.wait(REACH_S)
         except subprocess.TimeoutExpired:
             raise Failed(f'{name}: not reached {passes} times in {REACH_S} s') from None
         finally:
             self.points.disarm()
         if code != -9:
-            raise Failed(f'{name}: the server ended with {code}\n{self.server.log()[-2000:]}')
+            raise Failed(f'{name}: the server ended with {code}\n{server.log()[-2000:]}')
         self.kills += 1
 
     def kill_at(self, name, trigger=None, most=None):
@@ -266,8 +270,9 @@ class Yard:
                 path = os.path.join(top, name)
                 pack = name.endswith('.pack') and top.endswith('cold') and int(name[:16], 16) not in named
                 if name.endswith('.tmp') or pack or '/snapshots/' in path:
-                    at = os.stat(path)
-                    found[path] = at.st_ino, at.st_mtime_ns
+                    with contextlib.suppress(FileNotFoundError):  # a server is at work
+                        at = os.stat(path)
+                        found[path] = at.st_ino, at.st_mtime_ns
         return found
 
     def packs_named(self):
@@ -300,7 +305,7 @@ class Yard:
             raise Failed('\n'.join(bad[:10]) + f'\n{len(bad)} in all\n{self.server.log()[-3000:]}')
 
     def good(self, *command):
-        r = subprocess.run([self.carat.BINARY, *command], capture_output=True, text=True, timeout=60)
+        r = subprocess.run([self.carat.BINARY, *command], capture_output=True, text=True, timeout=COMMAND_S)
         if r.returncode:
             raise Failed(f'carat {" ".join(command)}: exit code {r.returncode}\n{r.stdout}{r.stderr}')
         return r.stdout
@@ -356,7 +361,7 @@ class Yard:
     def back_up(self, armed=None):
         environment = dict(os.environ, CARAT_KILL_POINTS=self.command_points.path)
         return subprocess.run([self.carat.BINARY, 'backup', self.path('backup'), '--keep', '2', '--url', self.server.url('')],
-                              capture_output=True, text=True, timeout=60, env=environment if armed else None)
+                              capture_output=True, text=True, timeout=COMMAND_S, env=environment if armed else None)
 
     def kill_snapshot(self, name):
         self.kill_at(name, lambda: subprocess.Popen(
@@ -407,7 +412,7 @@ class Yard:
         environment = dict(os.environ, CARAT_KILL_POINTS=self.command_points.path)
         self.command_points.arm(name, self.random.randint(1, 5) if name == 'restore.file_copied' else 1)
         r = subprocess.run([c.BINARY, 'restore', self.path('backup'), '--to', to], capture_output=True, text=True,
-                           timeout=60, env=environment)
+                           timeout=COMMAND_S, env=environment)
         self.command_points.disarm()
         if r.returncode != -9:
             raise Failed(f'{name}: not reached: carat restore ended with {r.returncode}\n{r.stderr}')
@@ -465,11 +470,7 @@ class Yard:
             status, body = server.post_json('/api/v1/jobs', {'kind': 'replay', 'from': 'oldest'})
             if status != 202:
                 raise Failed(f'{name}: job refused: {body}')
-            theirs, self.server = self.server, server
-            try:
-                self.wait_for_death(name, 1)
-            finally:
-                self.server = theirs
+            self.wait_for_death(name, 1, server)
             server.start()
             self.good('replay', '--from', 'oldest', '--url', server.url(''))
             self.raise_if(client.verify(server))
@@ -479,6 +480,39 @@ class Yard:
             self.rules(LONG, 'coarse', '1s:60s,10s:20d,60s:60d')
             with c.Carat(self.settings('coarse'), data=server.data) as other:
                 self.raise_if(client.verify_rollups(other, 10))
+
+    def kill_while_healing(self, name):
+        """A pack of roll-ups is damaged, and written again by a repair."""
+        c = self.carat
+        with c.Carat(self.settings()) as server:
+            client = Spread(server.http_port, 'k', self.random.random(), int(time.time()))
+            for _ in range(60):
+                client.post_once()
+
+            def packs():
+                rows = [line.split() for line in self.good('cold', 'ls', '--data', server.data).splitlines()[1:]]
+                return [os.path.join(server.data, 'cold', row[0] + '.pack') for row in rows if row[1] == '10s']
+            c.wait_for('a pack of roll-ups', packs)
+            if server.stop():
+                raise Failed(f'no clean stop\n{server.log()[-2000:]}')
+            with open(packs()[0], 'r+b') as f:
+                f.seek(28)
+                at = 32 + int.from_bytes(f.read(4), 'little') + 1  # in the body of the first run
+                f.seek(at)
+                byte = f.read(1)[0]
+                f.seek(at)
+                f.write(bytes([byte ^ 1]))
+            server.environment = {'CARAT_KILL_POINTS': self.points.path}
+            self.points.arm(name, 1)
+            server.start()
+            status, body = server.post_json('/api/v1/jobs', {'kind': 'verify', 'repair': True})
+            if status != 202:
+                raise Failed(f'{name}: job refused: {body}')
+            self.wait_for_death(name, 1, server)
+            server.start()
+            self.good('verify', '--repair', '--url', server.url(''))
+            self.good('verify', '--url', server.url(''))
+            self.raise_if(client.verify(server))
 
     def kill_first_start(self, name):
         c = self.carat
@@ -507,6 +541,8 @@ class Yard:
             self.kill_at(STARTED[name])
             self.kill_at_start(name)
             self.come_back()
+        elif name.startswith('cold.heal_'):
+            self.kill_while_healing(name)
         elif group in SCENARIOS:
             SCENARIOS[group](self, name)
         else:
@@ -545,8 +581,9 @@ def work(carat, names, seed, say):
                 good += 1
                 say(f'ok   {name} ({time.monotonic() - began:.1f} s)')
             yard.check_rollups()
-        except (Failed, AssertionError, OSError, carat.Refused) as e:
-            bad.append(f'FAIL {names[good] if good < len(names) else "the end"}: {type(e).__name__}: {e}')
+        except Exception as e:  # also one of ours: the other worker goes on, and both are told
+            bad.append(f'FAIL {names[good] if good < len(names) else "the end"}: {type(e).__name__}: {e}\n'
+                       + ('' if isinstance(e, Failed) else traceback.format_exc() + yard.server.log()[-3000:]))
     return good, bad
 
 

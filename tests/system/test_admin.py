@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 import unittest
 
@@ -119,6 +120,84 @@ class Verify(unittest.TestCase):
             code, out, err = cli(c, 'verify')
             self.assertEqual(code, 1, out + err)
             self.assertIn('warm', out)
+
+
+class VerifyCold(unittest.TestCase):
+    """Damage in packs: roll-ups come back from the points, points only from a backup."""
+    SETTINGS = ('hot.flush_delay=0s', 'hot.jitter=0', 'hot.flush_round=100ms', 'cold.after=1d', 'cold.interval=100ms')
+    OLDEST = (int(time.time()) - 4 * 86400) // 86400 * 86400
+
+    def setUp(self):
+        self.dir = tempfile.mkdtemp(prefix='carat-cold-damage-')
+        self.addCleanup(shutil.rmtree, self.dir, ignore_errors=True)
+
+    def settings(self, base='30d'):
+        for name, text in (('schemas', f'[all]\npattern = .*\nretentions = 1s:{base},10s:60d\n'),
+                           ('aggregation', '[all]\npattern = .*\nxFilesFactor = 0\naggregationMethod = sum\n')):
+            with open(os.path.join(self.dir, name), 'w', encoding='utf-8') as f:
+                f.write(text)
+        return (*self.SETTINGS, f'retention.schemas={self.dir}/schemas', f'retention.aggregation={self.dir}/aggregation')
+
+    def filled(self):
+        """A server whose points and roll-ups are in one pack each; {step: path of the pack}."""
+        c = self.enterContext(carat.Carat(self.settings()))
+        for i in range(4):
+            self.assertEqual(c.post_points('h', [(f'custom.n{i}', self.OLDEST + k, k + i) for k in range(200)]), 200)
+
+        def packs():
+            r = subprocess.run([carat.BINARY, 'cold', 'ls', '--data', c.data], capture_output=True, text=True, timeout=30)
+            rows = [line.split() for line in r.stdout.splitlines()[1:]]
+            return {int(row[1][:-1]): os.path.join(c.data, 'cold', row[0] + '.pack') for row in rows}
+        found = carat.wait_for('packs', lambda: packs() if set(packs()) == {1, 10} else None)
+        c.restart()
+        return c, found
+
+    @staticmethod
+    def body_of_first_run(path):
+        with open(path, 'rb') as f:
+            head = f.read(32)
+        return 32 + int.from_bytes(head[28:32], 'little')
+
+    def test_damaged_rollups_are_made_again(self):
+        for place in ('run', 'page', 'footer'):
+            with self.subTest(place):
+                c, packs = self.filled()
+                self.assertEqual(c.stop(), 0)
+                size = os.path.getsize(packs[10])
+                flip(packs[10], {'run': self.body_of_first_run(packs[10]) + 1, 'page': 33, 'footer': size - 30}[place])
+                c.start()
+                code, out, err = cli(c, 'verify')
+                self.assertEqual(code, 1, out + err)
+                self.assertIn('cold pack ' + os.path.basename(packs[10])[:16], out)
+                code, out, err = cli(c, 'verify', '--repair')
+                self.assertEqual(code, 0, out + err)
+                self.assertIn('(repaired)', out)
+                code, out, err = cli(c, 'verify')
+                self.assertEqual(code, 0, out + err)
+                self.assertIn('8 parts', out)  # of four series, points and roll-ups, wherever they are by now
+                self.assertFalse(os.path.exists(packs[10]))
+                self.assertEqual(c.stop(), 0)
+                c.settings = list(self.settings('60s'))  # only the roll-ups are read
+                c.start()
+                for i in range(4):
+                    got = c.render(f'host.h.custom.n{i}', self.OLDEST - 1, self.OLDEST + 199)[f'host.h.custom.n{i}']
+                    self.assertEqual(got, {self.OLDEST + 10 * k: sum(range(10 * k, 10 * k + 10)) + 10 * i for k in range(20)})
+
+    def test_damaged_points_are_reported(self):
+        c, packs = self.filled()
+        self.assertEqual(c.stop(), 0)
+        flip(packs[1], self.body_of_first_run(packs[1]) + 1)
+        c.start()
+        for _ in range(2):
+            code, out, err = cli(c, 'verify', '--repair')
+            self.assertEqual(code, 1, out + err)
+            self.assertIn('host.h.custom.n0', out)
+            self.assertNotIn('(repaired)', out)
+        code, out, err = cli(c, 'rebuild')
+        self.assertEqual(code, 1, out + err)
+        self.assertIn('damaged', err)
+        self.assertEqual(c.render('host.h.custom.n1', self.OLDEST - 1, self.OLDEST + 199),
+                         {'host.h.custom.n1': {self.OLDEST + k: k + 1 for k in range(200)}})
 
 
 class Rebuild(unittest.TestCase):

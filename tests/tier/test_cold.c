@@ -196,18 +196,18 @@ static void what_was_added_is_read_in_order(void **state)
 {
     struct env *e = *state;
     check_read(e, 1, 0, INT64_MAX, "");
-    struct part p[] = {text_part(1, 3, 1, 9, "@a"), text_part(1, 4, 2, 300, "@b"),
-                       text_part(1, 4, 301, 302, "@c"), text_part(2, 3, 1, 9, "@d"),
-                       text_part(9, 7, 1, UINT64_MAX, "@e")};
+    struct part p[] = {text_part(1, 3, 1, 9, "`a"), text_part(1, 4, 2, 300, "`b"),
+                       text_part(1, 4, 301, 302, "`c"), text_part(2, 3, 1, 9, "`d"),
+                       text_part(9, 7, 1, UINT64_MAX, "`e")};
     add(e, p, ARRAY_LEN(p));
     for (int again = 0; again < 2; again++) {
-        check_read(e, 1, INT64_MIN, INT64_MAX, "1/3:1..9=@a 1/4:2..300=@b 1/4:301..302=@c ");
-        check_read(e, 1, 4 * SPAN, 5 * SPAN, "1/4:2..300=@b 1/4:301..302=@c ");
-        check_read(e, 1, 3 * SPAN + 1, INT64_MAX, "1/4:2..300=@b 1/4:301..302=@c ");
+        check_read(e, 1, INT64_MIN, INT64_MAX, "1/3:1..9=`a 1/4:2..300=`b 1/4:301..302=`c ");
+        check_read(e, 1, 4 * SPAN, 5 * SPAN, "1/4:2..300=`b 1/4:301..302=`c ");
+        check_read(e, 1, 3 * SPAN + 1, INT64_MAX, "1/4:2..300=`b 1/4:301..302=`c ");
         check_read(e, 1, 5 * SPAN, INT64_MAX, "");
         check_read(e, 1, 4 * SPAN, 4 * SPAN, "");
-        check_read(e, 2, 0, INT64_MAX, "2/3:1..9=@d ");
-        check_read(e, 9, 0, INT64_MAX, "9/7:1..18446744073709551615=@e ");
+        check_read(e, 2, 0, INT64_MAX, "2/3:1..9=`d ");
+        check_read(e, 9, 0, INT64_MAX, "9/7:1..18446744073709551615=`e ");
         check_read(e, 3, 0, INT64_MAX, "");
         reopen(e);
     }
@@ -220,16 +220,16 @@ static void a_part_out_of_order_is_refused(void **state)
 {
     struct env *e = *state;
     struct err err = ERR_INIT;
-    struct part p[] = {text_part(2, 3, 1, 9, "@a"), text_part(1, 3, 1, 9, "@b")};
+    struct part p[] = {text_part(2, 3, 1, 9, "`a"), text_part(1, 3, 1, 9, "`b")};
     assert_int_equal(try_add(e, p, 2, &err), ERR_INVALID);
-    p[1] = text_part(2, 3, 1, 8, "@b");
+    p[1] = text_part(2, 3, 1, 8, "`b");
     assert_int_equal(try_add(e, p, 2, &err), ERR_INVALID);
-    p[1] = text_part(2, 2, 1, 10, "@b");
+    p[1] = text_part(2, 2, 1, 10, "`b");
     assert_int_equal(try_add(e, p, 2, &err), ERR_INVALID);
-    p[1] = text_part(3, 3, 1, 9, "@b");
+    p[1] = text_part(3, 3, 1, 9, "`b");
     p[1].key.window_ms++;
     assert_int_equal(try_add(e, p, 2, &err), ERR_INVALID);
-    p[1] = text_part(3, 3, 1, 9, "@b");
+    p[1] = text_part(3, 3, 1, 9, "`b");
     p[1].key.step_ms = 1000;
     assert_int_equal(try_add(e, p, 2, &err), ERR_INVALID);
     check_read(e, 2, 0, INT64_MAX, "");
@@ -240,16 +240,16 @@ static void a_part_out_of_order_is_refused(void **state)
 static void other_blocks_stay_as_they_are(void **state)
 {
     struct env *e = *state;
-    struct part p[] = {text_part(1, 3, 5, 9, "@old"), text_part(1, 3, 5, 9, "@new"),
-                       text_part(1, 3, 7, 9, "@short"), text_part(1, 3, 5, 12, "@next")};
+    struct part p[] = {text_part(1, 3, 5, 9, "`old"), text_part(1, 3, 5, 9, "`new"),
+                       text_part(1, 3, 7, 9, "`short"), text_part(1, 3, 5, 12, "`next")};
     add(e, p, ARRAY_LEN(p));
-    check_read(e, 1, 0, INT64_MAX, "1/3:5..9=@new 1/3:5..12=@next ");
-    add(e, &(struct part[]){text_part(1, 3, 5, 9, "@newer")}[0], 1);
-    check_read(e, 1, 0, INT64_MAX, "1/3:5..9=@new 1/3:5..9=@newer 1/3:5..12=@next ");
+    check_read(e, 1, 0, INT64_MAX, "1/3:5..9=`new 1/3:5..12=`next ");
+    add(e, &(struct part[]){text_part(1, 3, 5, 9, "`newer")}[0], 1);
+    check_read(e, 1, 0, INT64_MAX, "1/3:5..9=`new 1/3:5..9=`newer 1/3:5..12=`next ");
     size_t merged;
     assert_int_equal(cold_compact(e->cold, MINUTE, 2, NULL, NULL, &merged, NULL), OK);
     assert_int_equal(merged, 2);
-    check_read(e, 1, 0, INT64_MAX, "1/3:5..9=@newer 1/3:5..12=@next ");
+    check_read(e, 1, 0, INT64_MAX, "1/3:5..9=`newer 1/3:5..12=`next ");
     assert_int_equal(cold_compact(e->cold, MINUTE, 2, NULL, NULL, &merged, NULL), OK);
     assert_int_equal(merged, 0);
     assert_int_equal(stats(e).packs, 1);
@@ -263,22 +263,22 @@ static void a_merge_keeps_the_newer_of_equal_keys(void **state)
     struct env *e = *state;
     e->pack_bytes = 16 << 10; /* small: below 4 KB */
     reopen(e);
-    char large[6000] = "@large";
+    char large[6000] = "`large";
     uint64_t x = 1;
     for (size_t i = 6; i < sizeof large; i++)
         large[i] = (char)((x = x * 6364136223846793005ull + 1) >> 56);
-    struct part bulk[] = {text_part(1, 3, 5, 9, "@new"), text_part(4, 3, 5, 9, "@large")};
+    struct part bulk[] = {text_part(1, 3, 5, 9, "`new"), text_part(4, 3, 5, 9, "`large")};
     bulk[1].data = (const uint8_t *)large;
     bulk[1].size = sizeof large;
-    add(e, &(struct part[]){text_part(1, 3, 5, 9, "@old")}[0], 1);
+    add(e, &(struct part[]){text_part(1, 3, 5, 9, "`old")}[0], 1);
     add(e, bulk, 2);
-    add(e, &(struct part[]){text_part(9, 3, 5, 9, "@other")}[0], 1);
-    check_read(e, 1, 0, INT64_MAX, "1/3:5..9=@old 1/3:5..9=@new ");
+    add(e, &(struct part[]){text_part(9, 3, 5, 9, "`other")}[0], 1);
+    check_read(e, 1, 0, INT64_MAX, "1/3:5..9=`old 1/3:5..9=`new ");
     size_t merged;
     assert_int_equal(cold_compact(e->cold, MINUTE, 2, NULL, NULL, &merged, NULL), OK);
     assert_int_equal(merged, 3);
-    check_read(e, 1, 0, INT64_MAX, "1/3:5..9=@new ");
-    check_read(e, 9, 0, INT64_MAX, "9/3:5..9=@other ");
+    check_read(e, 1, 0, INT64_MAX, "1/3:5..9=`new ");
+    check_read(e, 9, 0, INT64_MAX, "9/3:5..9=`other ");
 }
 
 static int stop_at_once(void *ctx, uint64_t bytes)
@@ -293,13 +293,13 @@ static void a_merge_can_be_stopped(void **state)
     uint64_t bytes = 0;
     size_t merged = 5;
     for (uint32_t i = 0; i < 3; i++)
-        add(e, &(struct part[]){text_part(1 + i, 3, 5, 9, "@x")}[0], 1);
+        add(e, &(struct part[]){text_part(1 + i, 3, 5, 9, "`x")}[0], 1);
     assert_int_equal(cold_compact(e->cold, MINUTE, 2, stop_at_once, &bytes, &merged, NULL), ERR_CLOSED);
     assert_int_equal(merged, 0);
     assert_true(bytes > 0);
     assert_int_equal(stats(e).packs, 3);
     assert_int_equal(count_files(e), 4);
-    check_read(e, 2, 0, INT64_MAX, "2/3:5..9=@x ");
+    check_read(e, 2, 0, INT64_MAX, "2/3:5..9=`x ");
 }
 
 struct nested {
@@ -312,7 +312,7 @@ static int replace_packs(void *ctx, const struct part *p)
 {
     struct nested *n = ctx;
     size_t merged;
-    assert_memory_equal(p->data, "@x", 2);
+    assert_memory_equal(p->data, "`x", 2);
     if (n->parts++ == 0) {
         assert_int_equal(cold_compact(n->e->cold, MINUTE, 2, NULL, NULL, &merged, NULL), OK);
         assert_int_equal(merged, 3);
@@ -329,7 +329,7 @@ static void a_read_keeps_its_packs(void **state)
     struct env *e = *state;
     struct nested n = {.e = e};
     for (int64_t w = 0; w < 3; w++)
-        add(e, &(struct part[]){text_part(1, w, 5, 9, "@x")}[0], 1);
+        add(e, &(struct part[]){text_part(1, w, 5, 9, "`x")}[0], 1);
     assert_int_equal(cold_read(e->cold, 1, MINUTE, 0, INT64_MAX, replace_packs, &n, NULL), OK);
     assert_int_equal(n.parts, 3);
     assert_int_equal(count_files(e), 1); /* the manifest */
@@ -348,7 +348,7 @@ static void large_additions_are_cut_into_packs(void **state)
     uint64_t x = 1;
     assert_int_equal(cold_add_begin(e->cold, MINUTE, &a, &err), OK);
     for (uint32_t i = 0; i < SERIES * WINDOWS; i++) {
-        block[0] = 0x40;
+        block[0] = 0x60;
         put_u32le(block + 1, i);
         for (size_t k = 5; k < BYTES; k++)
             block[k] = (uint8_t)((x = x * 6364136223846793005ull + 1) >> 56);
@@ -362,7 +362,7 @@ static void large_additions_are_cut_into_packs(void **state)
         struct buf got = BUF_INIT;
         assert_int_equal(cold_read(e->cold, s, MINUTE, SPAN, 4 * SPAN, print_part, &got, &err), OK);
         char want[64];
-        snprintf(want, sizeof want, "%u/1:%u..%u=@", s, s / 3 * WINDOWS + 1, s / 3 * WINDOWS + 11);
+        snprintf(want, sizeof want, "%u/1:%u..%u=`", s, s / 3 * WINDOWS + 1, s / 3 * WINDOWS + 11);
         if (s % 3)
             assert_int_equal(got.len, 0);
         else

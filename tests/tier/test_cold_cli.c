@@ -55,7 +55,7 @@ static int setup(void **state)
     struct cold_files_options o = {.dir = e->dir, .fs = fs_posix(), .create = true};
     assert_int_equal(cold_files_open(&o, &c, NULL), OK);
     add(c, 7, 0.1, NULL);
-    add(c, 8, 5, "@roll-up");
+    add(c, 8, 5, "`roll-up");
     cold_free(c);
     *state = e;
     return 0;

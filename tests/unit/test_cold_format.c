@@ -68,10 +68,10 @@ static int memory_read(void *ctx, void *p, size_t n, uint64_t off, struct err *e
     return OK;
 }
 
-static void no_damage(void *ctx, uint32_t series, int64_t window_ms, const struct err *why)
+static void no_damage(void *ctx, const struct pack_damage *d, const struct err *why)
 {
     (void)ctx;
-    fail_msg("series %u window %lld: %s", series, (long long)window_ms, why->text);
+    fail_msg("series %u window %lld: %s", d->series, (long long)d->window_ms, why->text);
 }
 
 static void read_all(struct buf *bytes, struct buf *text)
