@@ -145,6 +145,8 @@ int flush_lanes(struct writer *w, struct err *err)
     int rc = OK;
     for (unsigned i = 0; i < w->o.lanes; i++) {
         struct err why = ERR_INIT;
+        if (!lane_held(&w->lanes[i]))
+            continue;
         int one = flush_lane(&w->lanes[i], stats.bytes > w->o.hot_max_bytes, &w->taken, &why);
         if (one == OK)
             continue;

@@ -4,6 +4,7 @@
 #include "base/thread_name.h"
 
 #define READ_TIMEOUT_MS 200
+#define OWNED_POLL_MS   200
 
 static void note_minute(struct lane *l, const struct stream_record *rec)
 {
@@ -119,23 +120,62 @@ static bool stopping(struct lane *l)
     return atomic_load_explicit(&l->writer->stopping, memory_order_relaxed);
 }
 
+static bool owned(struct lane *l)
+{
+    struct writer *w = l->writer;
+    return !w->o.owns || w->o.owns(w->o.owns_ctx, l->number);
+}
+
+/* Waits until the lane is this writer's, then begins where the stream's checkpoint is. False: stopping. */
+static bool take_lane(struct lane *l)
+{
+    struct writer *w = l->writer;
+    struct err err = ERR_INIT;
+    while (!owned(l))
+        if (writer_sleep(w, OWNED_POLL_MS))
+            return false;
+    if (w->o.owns) {
+        atomic_store(&l->applied, stream_checkpoint_get(w->o.stream, l->number));
+        atomic_store(&l->target, stream_synced_pos(w->o.stream, l->number));
+        log_info("writer", "partition taken over", "lane=%u pos=%llu", l->number,
+                 (unsigned long long)atomic_load(&l->applied));
+    }
+    while (lane_open(l, &err) != OK) {
+        log_error("writer", "cannot open the stream for reading", "lane=%u why=\"%s\"", l->number, err.text);
+        if (writer_sleep(w, 1000))
+            return false;
+    }
+    atomic_store(&l->held, true);
+    return true;
+}
+
+static void leave_lane(struct lane *l)
+{
+    atomic_store(&l->held, false);
+    stream_reader_close(l->reader);
+    l->reader = NULL;
+    atomic_store(&l->target, 0);
+    log_info("writer", "partition given up", "lane=%u", l->number);
+}
+
 void *lane_main(void *arg)
 {
     struct lane *l = arg;
     struct err err = ERR_INIT;
-    int rc;
+    int rc = OK;
     thread_name("carat-lane");
-    while ((rc = lane_open(l, &err)) != OK) {
-        log_error("writer", "cannot open the stream for reading", "lane=%u why=\"%s\"", l->number, err.text);
-        if (writer_sleep(l->writer, 1000))
-            return NULL;
-    }
-    while (!stopping(l) && (rc = lane_step(l, READ_TIMEOUT_MS, &err)) != ERR_CLOSED) {
-        if (rc >= 0 || stopping(l))
-            continue;
-        if (log_allowed(&l->corrupt_log, NULL))
-            log_error("writer", "cannot read the stream", "lane=%u why=\"%s\"", l->number, err.text);
-        (void)writer_sleep(l->writer, 1000);
+    while (rc != ERR_CLOSED && take_lane(l)) {
+        while (!stopping(l) && owned(l) && (rc = lane_step(l, READ_TIMEOUT_MS, &err)) != ERR_CLOSED) {
+            if (rc >= 0 || stopping(l))
+                continue;
+            if (log_allowed(&l->corrupt_log, NULL))
+                log_error("writer", "cannot read the stream", "lane=%u why=\"%s\"", l->number, err.text);
+            (void)writer_sleep(l->writer, 1000);
+        }
+        if (stopping(l))
+            break;
+        if (rc != ERR_CLOSED)
+            leave_lane(l);
     }
     atomic_store(&l->done, true);
     return NULL;

@@ -57,8 +57,10 @@ int writer_checkpoint(struct writer *w, struct err *err)
     uint64_t pos[POSITIONS_MAX];
     int64_t start = clock_mono_us(w->o.clock);
     int rc = OK;
+    bool held[POSITIONS_MAX] = {false};
     for (unsigned i = 0; i < w->o.lanes && rc == OK; i++)
-        rc = writer_flushed(w, i, &pos[i], err);
+        if ((held[i] = lane_held(&w->lanes[i])))
+            rc = writer_flushed(w, i, &pos[i], err);
     KILL_POINT("checkpoint.begun");
     if (rc == OK)
         rc = warm_sync(w->o.warm, err);
@@ -66,8 +68,10 @@ int writer_checkpoint(struct writer *w, struct err *err)
     if (rc == OK)
         rc = keep_catalog(w, err);
     KILL_POINT("checkpoint.catalog_flushed");
+    /* A lane that changed hands meanwhile is the other writer's to note. */
     for (unsigned i = 0; i < w->o.lanes && rc == OK; i++)
-        rc = stream_checkpoint(w->o.stream, i, pos[i], err);
+        if (held[i] && lane_held(&w->lanes[i]))
+            rc = stream_checkpoint(w->o.stream, i, pos[i], err);
     KILL_POINT("checkpoint.done");
     histogram_observe_us(w->checkpoint_seconds, (uint64_t)(clock_mono_us(w->o.clock) - start));
     return rc;
@@ -92,6 +96,8 @@ static void *keeper_main(void *arg)
 
 static uint64_t lane_behind(struct lane *l)
 {
+    if (!lane_held(l))
+        return 0;
     uint64_t applied = atomic_load_explicit(&l->applied, memory_order_acquire);
     uint64_t synced = stream_synced_pos(l->writer->o.stream, l->number);
     return synced > applied ? synced - applied : 0;
@@ -122,11 +128,20 @@ static void register_lag(struct lane *l)
                      lag_seconds, l);
 }
 
+static double partitions_held(void *writer)
+{
+    struct writer *w = writer;
+    unsigned n = 0;
+    for (unsigned i = 0; i < w->o.lanes; i++)
+        n += lane_held(&w->lanes[i]);
+    return n;
+}
+
 static void register_metrics(struct writer *w)
 {
     struct metrics *m = w->o.metrics;
-    gauge_set(metrics_gauge(m, "carat_writer_partitions", NULL, "Partitions this writer applies."),
-              w->o.lanes);
+    metrics_gauge_fn(m, "carat_writer_partitions", NULL, "Partitions this writer applies.", "gauge",
+                     partitions_held, w);
     w->applied_points =
         metrics_counter(m, "carat_points_applied_total", NULL, "Points applied to hot: readable.");
     w->orphaned_points = metrics_counter(m, "carat_points_orphaned_total", NULL,
@@ -199,14 +214,15 @@ int writer_open(const struct writer_options *o, struct writer **out, struct err 
         l->writer = w;
         l->number = i;
         l->points = xmalloc(BATCH_MAX_POINTS * sizeof *l->points);
-        l->target = stream_synced_pos(o->stream, i);
+        l->target = o->owns ? 0 : stream_synced_pos(o->stream, i);
+        atomic_init(&l->held, !o->owns);
         uint64_t checkpoint_pos = stream_checkpoint_get(o->stream, i);
         atomic_store(&l->applied, checkpoint_pos);
         if (from[i] < checkpoint_pos)
             from[i] = checkpoint_pos;
         register_lag(l);
     }
-    int rc = scan_definitions(w, from, err);
+    int rc = o->owns ? OK : scan_definitions(w, from, err); /* many writers: the catalog is shared, too */
     if (rc != OK) {
         writer_free(w);
         return rc;
@@ -263,6 +279,8 @@ bool writer_caught_up(struct writer *w, struct err *why)
     for (unsigned i = 0; i < w->o.lanes; i++) {
         uint64_t applied = atomic_load_explicit(&w->lanes[i].applied, memory_order_acquire);
         uint64_t target = atomic_load(&w->lanes[i].target);
+        if (!lane_held(&w->lanes[i]))
+            continue;
         behind += applied < target ? target - applied : 0;
     }
     if (behind)
@@ -330,7 +348,7 @@ void writer_stop(struct writer *w, int64_t deadline_ms)
             ;
     stop_threads(w);
     struct hot_taken taken = HOT_TAKEN_INIT;
-    bool all = true;
+    bool all = !w->o.owns;
     for (unsigned i = 0; i < w->o.lanes && all; i++)
         all = flush_everything(w, &w->lanes[i], &taken, deadline_ms);
     hot_taken_release(&taken);

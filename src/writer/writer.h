@@ -40,6 +40,11 @@ struct writer_options {
     uint64_t hot_max_bytes;   /* above: everything is flushed; above twice that: applying waits */
     retention_of_fn archives; /* may be NULL: no roll-ups */
     void *archives_ctx;
+    /* With several writers on one stream: whether this one has the lane now (stream/lease.h). A lane begins
+     * at the stream's checkpoint when it is given to this writer and stops when it is taken away; hot is then
+     * shared, too, and is left as it is at the end. NULL: all lanes, always. Cheap, any thread. */
+    bool (*owns)(void *ctx, unsigned lane);
+    void *owns_ctx;
 };
 
 /* Takes over the definitions the stream holds and the catalog's store does not (so that a name cannot get
@@ -58,7 +63,8 @@ int writer_flush(struct writer *w, struct err *err) must_check;
 /* Syncs warm, writes the catalog, and lets the stream forget what is safe in both. */
 int writer_checkpoint(struct writer *w, struct err *err) must_check;
 
-/* True once everything that was durable at the start has been applied; else *why says what is missing. */
+/* True once everything that was durable at the start has been applied, of the lanes this writer has; else
+ * *why says what is missing. */
 bool writer_caught_up(struct writer *w, struct err *why);
 
 /* Called after each series of a rebuild; non-zero stops it and is returned. */

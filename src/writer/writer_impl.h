@@ -24,6 +24,7 @@ struct lane {
     _Atomic uint64_t applied;     /* newest position that is readable */
     _Atomic int64_t applied_ms;   /* when the record there was appended; 0: none yet */
     _Atomic bool done;            /* the stream is closed and everything in it applied */
+    _Atomic bool held;            /* this writer applies it now */
     /* owned by the lane's thread, read by the flusher: a torn pair only makes it flush a little earlier or
      * later */
     struct {
@@ -66,6 +67,11 @@ struct writer {
 
 /* apply.c: one record into catalog and hot. ERR_CORRUPT, ERR_UNSUPPORTED: no point of it was applied. */
 int lane_apply(struct lane *l, const struct stream_record *rec, struct err *err) must_check;
+
+static inline bool lane_held(struct lane *l)
+{
+    return atomic_load_explicit(&l->held, memory_order_acquire);
+}
 
 /* lane.c */
 void *lane_main(void *lane);
