@@ -13,6 +13,7 @@
 
 #define PACK_BYTES_DEFAULT  (64u << 20)
 #define CACHE_BYTES_DEFAULT (32u << 20)
+#define REFRESH_TRIES       3
 
 void cold_count(_Atomic uint64_t *own, struct counter *shared, uint64_t n)
 {
@@ -21,14 +22,20 @@ void cold_count(_Atomic uint64_t *own, struct counter *shared, uint64_t n)
         counter_add(shared, n);
 }
 
-void cold_damaged(struct cold *c, const struct err *why, struct err *first)
+bool cold_damaged(struct cold *c, const struct err *why, struct err *first)
 {
-    cold_count(&c->corrupt_parts, c->metrics.corrupt_parts, 1);
+    bool damage = !c->store->shared || why->code == ERR_CORRUPT || why->code == ERR_UNSUPPORTED;
     uint32_t held_back;
+    if (damage)
+        cold_count(&c->corrupt_parts, c->metrics.corrupt_parts, 1);
+    else
+        cold_count(&c->unreachable, c->metrics.unreachable, 1);
     if (log_allowed(&c->corrupt_log, &held_back))
-        log_error("cold", "data skipped", "why=\"%s\" suppressed=%u", why->text, held_back);
+        log_error("cold", damage ? "data skipped" : "data out of reach", "why=\"%s\" suppressed=%u",
+                  why->text, held_back);
     if (first && first->code == OK)
         *first = *why;
+    return damage;
 }
 
 /* --- metrics --- */
@@ -74,6 +81,9 @@ static void register_metrics(struct cold *c, struct metrics *m)
     x->corrupt_parts =
         metrics_counter(m, "carat_cold_corrupt_parts_total", NULL,
                         "Packs, pages and runs of parts that could not be read; they are not served.");
+    x->unreachable =
+        metrics_counter(m, "carat_cold_unreachable_total", NULL,
+                        "Packs and pages that could not be read because the store did not answer.");
     x->compactions =
         metrics_counter(m, "carat_cold_compactions_total", NULL, "Merges of small packs into larger ones.");
     x->compacted_bytes = metrics_counter(m, "carat_cold_compacted_bytes_total", NULL,
@@ -97,6 +107,7 @@ void cold_get_stats(struct cold *c, struct cold_stats *out)
         .reads = atomic_load_explicit(&c->reads, memory_order_relaxed),
         .read_parts = atomic_load_explicit(&c->read_parts, memory_order_relaxed),
         .corrupt_parts = atomic_load_explicit(&c->corrupt_parts, memory_order_relaxed),
+        .unreachable = atomic_load_explicit(&c->unreachable, memory_order_relaxed),
         .compactions = atomic_load_explicit(&c->compactions, memory_order_relaxed),
         .compacted_bytes = atomic_load_explicit(&c->compacted_bytes, memory_order_relaxed),
         .expired_packs = atomic_load_explicit(&c->expired_packs, memory_order_relaxed),
@@ -119,6 +130,7 @@ void cold_get_stats(struct cold *c, struct cold_stats *out)
 
 struct orphans {
     const struct manifest *m;
+    bool shared;
     uint64_t *ids;
     size_t n;
 };
@@ -126,6 +138,9 @@ struct orphans {
 static int note_orphan(void *ctx, uint64_t id)
 {
     struct orphans *o = ctx;
+    /* A newer manifest may name it, if this is not the newest after all. */
+    if (o->shared && id >= o->m->next_id)
+        return 0;
     for (size_t i = 0; i < o->m->n; i++)
         if (o->m->packs[i].id == id)
             return 0;
@@ -136,10 +151,11 @@ static int note_orphan(void *ctx, uint64_t id)
 
 static int remove_orphans(struct cold *c, const struct manifest *m, struct err *err)
 {
-    struct orphans o = {m, NULL, 0};
+    struct orphans o = {m, c->store->shared, NULL, 0};
     int rc = c->store->ops->list(c->store, true, note_orphan, &o, err);
+    const struct cold_store_ops *ops = c->store->ops;
     for (size_t i = 0; i < o.n && rc == OK; i++) {
-        rc = c->store->ops->remove(c->store, o.ids[i], err);
+        rc = (ops->remove_orphan ? ops->remove_orphan : ops->remove)(c->store, o.ids[i], err);
         KILL_POINT("cold.orphan_removed");
         if (o.ids[i] >= c->next_id)
             c->next_id = o.ids[i] + 1;
@@ -152,9 +168,10 @@ static int remove_orphans(struct cold *c, const struct manifest *m, struct err *
     return rc;
 }
 
-static int load(struct cold *c, struct manifest *m, struct err *err)
+int cold_load(struct cold *c, struct manifest *m, struct err *err)
 {
     struct buf bytes = BUF_INIT;
+    *m = (struct manifest){0};
     int rc = c->store->ops->load_manifest(c->store, &bytes, err);
     if (rc == OK)
         rc = manifest_decode(bytes.data, bytes.len, m, err);
@@ -167,20 +184,20 @@ static int load(struct cold *c, struct manifest *m, struct err *err)
 bool cold_still_named(struct cold *c, uint64_t id)
 {
     struct manifest m = {0};
-    bool named = load(c, &m, NULL) < 0;
+    bool named = cold_load(c, &m, NULL) < 0;
     for (size_t i = 0; i < m.n; i++)
         named |= m.packs[i].id == id;
     manifest_release(&m);
     return named;
 }
 
-static int start(struct cold *c, struct err *err)
+static int start(struct cold *c, uint64_t first_id, struct err *err)
 {
-    struct manifest m = {0};
-    int rc = load(c, &m, err);
+    struct manifest m;
+    int rc = cold_load(c, &m, err);
     if (rc == OK) {
         c->generation = m.generation;
-        c->next_id = m.next_id;
+        c->next_id = m.next_id > first_id ? m.next_id : first_id;
         for (size_t i = 0; i < m.n; i++)
             c->next_order = m.packs[i].order >= c->next_order ? m.packs[i].order + 1 : c->next_order;
         c->now = cold_snapshot_new(m.packs, m.n);
@@ -191,7 +208,8 @@ static int start(struct cold *c, struct err *err)
     return rc;
 }
 
-int cold_open(struct cold_store *store, const struct cold_options *o, struct cold **out, struct err *err)
+int cold_open(struct cold_store *store, const struct cold_options *o, uint64_t first_id, struct cold **out,
+              struct err *err)
 {
     struct cold *c = xcalloc(1, sizeof *c);
     c->store = store;
@@ -200,7 +218,7 @@ int cold_open(struct cold_store *store, const struct cold_options *o, struct col
     c->o.cache_bytes = o->cache_bytes ? o->cache_bytes : CACHE_BYTES_DEFAULT;
     pthread_mutex_init(&c->switching, NULL);
     pthread_mutex_init(&c->mtx, NULL);
-    int rc = start(c, err);
+    int rc = start(c, first_id, err);
     if (rc < 0) {
         cold_free(c);
         return rc;
@@ -260,6 +278,59 @@ static int deliver(struct cold *c, struct cold_pack *const *packs, size_t n, con
     return rc;
 }
 
+/* The packs of a snapshot that may hold some of a range; to be freed. */
+static struct cold_pack **choose(const struct cold_snapshot *s, const struct cold_range *r, size_t *n)
+{
+    struct cold_pack **packs = NULL;
+    size_t cap = 0;
+    *n = 0;
+    for (size_t i = cold_snapshot_step(s, r->step_ms); i < s->n && s->packs[i]->info.step_ms == r->step_ms;
+         i++) {
+        if (s->packs[i]->info.from_ms >= r->until_ms)
+            break;
+        if (!overlaps(&s->packs[i]->info, r))
+            continue;
+        if (*n == cap) {
+            cap = cap ? 2 * cap : 16;
+            packs = xrealloc(packs, cap * sizeof(struct cold_pack *));
+        }
+        packs[(*n)++] = s->packs[i];
+    }
+    return packs;
+}
+
+/* Whether another process has replaced and removed one of these. */
+static bool some_gone(struct cold *c, struct cold_pack *const *packs, size_t n)
+{
+    bool gone = false;
+    for (size_t i = 0; i < n && !gone; i++) {
+        struct pack *open;
+        int rc = cold_pack_acquire(c, packs[i], &open, NULL);
+        if (rc == OK)
+            cold_pack_release(c, packs[i]);
+        gone = rc == ERR_NOT_FOUND;
+    }
+    return gone;
+}
+
+/* The packs of a range, and the snapshot that holds them. Of a shared store a manifest may be older than what
+ * the store still has: then the newest is taken. */
+static struct cold_pack **find_packs(struct cold *c, const struct cold_range *r, size_t *n,
+                                     struct cold_snapshot **s)
+{
+    *s = cold_snapshot_get(c);
+    struct cold_pack **packs = choose(*s, r, n);
+    for (int i = 0; i < REFRESH_TRIES && c->store->shared && some_gone(c, packs, *n); i++) {
+        if (cold_refresh(c, NULL) < 0)
+            break; /* the read tells what is missing */
+        free(packs);
+        cold_snapshot_put(c, *s);
+        *s = cold_snapshot_get(c);
+        packs = choose(*s, r, n);
+    }
+    return packs;
+}
+
 int cold_read(struct cold *c, uint32_t series, uint32_t step_ms, int64_t from_window_ms,
               int64_t until_window_ms, warm_part_fn fn, void *ctx, struct err *err)
 {
@@ -269,20 +340,9 @@ int cold_read(struct cold *c, uint32_t series, uint32_t step_ms, int64_t from_wi
     struct cold_range r = {step_ms, series, series, from_window_ms, until_window_ms};
     range_clamp(&r);
     cold_count(&c->reads, NULL, 1);
-    struct cold_snapshot *s = cold_snapshot_get(c);
-    struct cold_pack **packs = NULL;
-    size_t n = 0, cap = 0;
-    for (size_t i = cold_snapshot_step(s, step_ms); i < s->n && s->packs[i]->info.step_ms == step_ms; i++) {
-        if (s->packs[i]->info.from_ms >= r.until_ms)
-            break;
-        if (!overlaps(&s->packs[i]->info, &r))
-            continue;
-        if (n == cap) {
-            cap = cap ? 2 * cap : 16;
-            packs = xrealloc(packs, cap * sizeof(struct cold_pack *));
-        }
-        packs[n++] = s->packs[i];
-    }
+    struct cold_snapshot *s;
+    size_t n;
+    struct cold_pack **packs = find_packs(c, &r, &n, &s);
     int rc = OK;
     if (n) {
         int64_t begin = clock_mono_us(clock_system());

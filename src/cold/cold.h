@@ -27,7 +27,7 @@ struct cold_options {
 struct cold_stats {
     uint64_t generation; /* of the manifest */
     uint64_t packs, bytes, parts, points;
-    uint64_t added_parts, added_bytes, reads, read_parts, corrupt_parts;
+    uint64_t added_parts, added_bytes, reads, read_parts, corrupt_parts, unreachable;
     uint64_t compactions, compacted_bytes, expired_packs, orphans_removed;
     uint64_t cached_footers, cached_bytes;
 };
@@ -44,7 +44,8 @@ int cold_add_begin(struct cold *c, uint32_t step_ms, struct cold_add **out, stru
 int cold_add_part(struct cold_add *a, const struct part *p, struct err *err) must_check;
 /* Stores the packs, reads all of them back, compares, then switches the manifest. Frees `a` in any case.
  * After a failure nothing of it is there, but for ERR_FAILED: the switch itself failed half way, either state
- * may be found at the next start, and nothing is changed any more until then. */
+ * may be found at the next start, and nothing is changed any more until then (of a shared store: until its
+ * manifest could be read again). ERR_BUSY: another process has changed the tier meanwhile, add it again. */
 int cold_add_commit(struct cold_add *a, struct err *err) must_check;
 void cold_add_abort(struct cold_add *a);
 
@@ -55,6 +56,9 @@ void cold_add_abort(struct cold_add *a);
  * and told (the first status) after everything else was delivered. */
 int cold_read(struct cold *c, uint32_t series, uint32_t step_ms, int64_t from_window_ms,
               int64_t until_window_ms, warm_part_fn fn, void *ctx, struct err *err) must_check;
+
+/* Of a store that other processes change, too: takes over the newest manifest. Of others: nothing to do. */
+int cold_refresh(struct cold *c, struct err *err) must_check;
 
 /* --- keeping house --- */
 

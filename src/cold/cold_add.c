@@ -308,11 +308,12 @@ static int verify(struct cold_build *b, size_t i, struct err *err)
     const struct cold_store_ops *ops = b->c->store->ops;
     struct cold_object *o;
     struct pack pack;
-    struct pack_source source = {NULL, source_read, 0};
+    struct pack_source source = {NULL, source_read, 0, 0};
     int rc = ops->open(b->c->store, b->packs[i].id, &o, &source.size, err);
     if (rc < 0)
         return rc;
     source.ctx = o;
+    source.suffix = o->suffix;
     rc = pack_open(&source, &pack, err);
     if (rc == OK) {
         rc = pack_check_header(&pack, err);

@@ -215,9 +215,11 @@ static int write_tmp(struct cold_files *s, const char *path, const void *p, size
     return rc;
 }
 
-static int files_store(struct cold_store *store, const void *p, size_t n, bool *unknown, struct err *err)
+static int files_store(struct cold_store *store, uint64_t generation, const void *p, size_t n, bool *unknown,
+                       struct err *err)
 {
     struct cold_files *s = files_of(store);
+    (void)generation; /* the manifest's bytes tell it */
     char *tmp = path_of(s, MANIFEST_TMP), *path = path_of(s, MANIFEST);
     *unknown = false;
     int rc = write_tmp(s, tmp, p, n, err);
@@ -289,7 +291,7 @@ int cold_files_open(const struct cold_files_options *o, struct cold **out, struc
     s->base.ops = &files_ops;
     s->fs = o->fs;
     s->dir = xstrdup(o->dir);
-    rc = cold_open(&s->base, &o->cold, out, err);
+    rc = cold_open(&s->base, &o->cold, 0, out, err);
     if (rc < 0 && err)
         err_prefix(err, "%s", o->dir);
     return rc;

@@ -28,19 +28,28 @@ struct cold_store_ops {
     /* All n bytes, or ERR_CORRUPT if the object ends before. */
     int (*read)(struct cold_object *, void *p, size_t n, uint64_t off, struct err *);
     void (*close)(struct cold_object *);
-    int (*remove)(struct cold_store *, uint64_t id, struct err *);
+    int (*remove)(struct cold_store *, uint64_t id, struct err *);        /* at once, or later */
+    int (*remove_orphan)(struct cold_store *, uint64_t id, struct err *); /* at a start; NULL: as remove */
     /* Calls fn for every pack there is; removes what an interrupted write left if `clean`. */
     int (*list)(struct cold_store *, bool clean, cold_name_fn fn, void *ctx, struct err *);
     int (*load_manifest)(struct cold_store *, struct buf *out, struct err *); /* ERR_NOT_FOUND: none yet */
-    /* All or nothing. *unknown: it failed at a point after which either may be found. */
-    int (*store_manifest)(struct cold_store *, const void *p, size_t n, bool *unknown, struct err *);
+    /* All or nothing. *unknown: it failed at a point after which either may be found. ERR_LOCKED (of a shared
+     * store): another process has stored one since load_manifest, this one is not stored. */
+    int (*store_manifest)(struct cold_store *, uint64_t generation, const void *p, size_t n, bool *unknown,
+                          struct err *);
     void (*free)(struct cold_store *);
 };
 struct cold_store {
     const struct cold_store_ops *ops;
+    /* Far away, and other processes may change it: no answer is no damage, a pack may be gone, the manifest
+     * is read again where that helps (cold_refresh). */
+    bool shared;
+    bool skip_unknown; /* a manifest whose fate is unknown may still be stored later: its generation is left
+                          out */
 };
 struct cold_object {
     struct cold_store *store;
+    size_t suffix; /* the last bytes that hold the footer, if the store knows; else 0 */
 };
 
 /* A pack of the manifest. */
@@ -64,8 +73,8 @@ struct cold_snapshot {
 
 struct cold_metrics {
     struct metrics *registry;
-    struct counter *added_parts, *added_bytes, *read_parts, *corrupt_parts, *compactions, *compacted_bytes,
-        *expired_packs, *orphans;
+    struct counter *added_parts, *added_bytes, *read_parts, *corrupt_parts, *unreachable, *compactions,
+        *compacted_bytes, *expired_packs, *orphans;
     struct histogram *read_seconds, *add_seconds;
 };
 
@@ -81,12 +90,12 @@ struct cold {
     uint64_t generation, next_id, next_order, clock;
     uint64_t cached_footers, cached_bytes;
     bool failed; /* a switch ended half way */
-    _Atomic uint64_t added_parts, added_bytes, reads, read_parts, corrupt_parts;
+    _Atomic uint64_t added_parts, added_bytes, reads, read_parts, corrupt_parts, unreachable;
     _Atomic uint64_t compactions, compacted_bytes, expired_packs, orphans_removed;
 };
 
-/* Takes `store` over, in any case. */
-int cold_open(struct cold_store *store, const struct cold_options *o, struct cold **out,
+/* Takes `store` over, in any case. The first new id is at least first_id. */
+int cold_open(struct cold_store *store, const struct cold_options *o, uint64_t first_id, struct cold **out,
               struct err *err) must_check;
 
 /* cold_set.c: which packs there are */
@@ -107,8 +116,10 @@ int cold_pack_acquire(struct cold *c, struct cold_pack *p, struct pack **out, st
 void cold_pack_release(struct cold *c, struct cold_pack *p);
 
 void cold_count(_Atomic uint64_t *own, struct counter *shared, uint64_t n);
-/* Counts and logs, and keeps the first in *first (may be NULL). */
-void cold_damaged(struct cold *c, const struct err *why, struct err *first);
+/* Counts and logs, and keeps the first in *first (may be NULL). False: it is no damage, only out of reach. */
+bool cold_damaged(struct cold *c, const struct err *why, struct err *first);
+/* The manifest as it is stored now; none yet: an empty one. Release it in any case. */
+int cold_load(struct cold *c, struct manifest *m, struct err *err) must_check;
 
 /* cold_verify.c: goes over a pack and tells what is wrong with it; the parts that are good go to `good` (may
  * be NULL). ERR_CLOSED: `read` said so; else what `good` failed with. */

@@ -55,8 +55,8 @@ static void note_damage(void *ctx, const struct pack_damage *d, const struct err
     struct err e = ERR_INIT;
     err_set(&e, why->code, "pack %016" PRIx64 ", from series %u, window %lld on: %s", s->pack->info.id,
             d->series, (long long)d->window_ms, why->text);
-    mark_damaged(s->merge->c, s->pack);
-    cold_damaged(s->merge->c, &e, &s->merge->damage);
+    if (cold_damaged(s->merge->c, &e, &s->merge->damage))
+        mark_damaged(s->merge->c, s->pack);
 }
 
 static void source_close(struct source *s)
@@ -81,8 +81,8 @@ static void source_open(struct source *s)
     struct err why = ERR_INIT;
     if (cold_pack_acquire(m->c, s->pack, &pack, &why) < 0) {
         s->state = SOURCE_DONE;
-        mark_damaged(m->c, s->pack);
-        cold_damaged(m->c, &why, &m->damage);
+        if (cold_damaged(m->c, &why, &m->damage))
+            mark_damaged(m->c, s->pack);
         return;
     }
     struct pack_range r = {m->range.min_series, m->range.max_series, m->range.from_ms, m->range.until_ms};

@@ -135,6 +135,69 @@ void cold_snapshot_put(struct cold *c, struct cold_snapshot *s)
 
 /* --- the switch --- */
 
+/* The packs of a manifest; those that are known already as they are, with what is open of them. */
+static struct cold_snapshot *snapshot_of(struct cold *c, const struct manifest *m)
+{
+    struct cold_snapshot *s = snapshot_alloc(m->n);
+    for (size_t i = 0; i < m->n; i++) {
+        struct cold_pack *known = NULL;
+        for (size_t j = 0; j < c->now->n && !known; j++)
+            known = c->now->packs[j]->info.id == m->packs[i].id ? c->now->packs[j] : NULL;
+        s->packs[s->n++] = known ? known : pack_new(&m->packs[i]);
+    }
+    return s;
+}
+
+static void take_over(struct cold *c, const struct manifest *m)
+{
+    struct cold_snapshot *s = snapshot_of(c, m);
+    pthread_mutex_lock(&c->mtx);
+    struct cold_snapshot *old = c->now;
+    snapshot_seal(s);
+    c->now = s;
+    c->generation = m->generation;
+    c->next_id = m->next_id > c->next_id ? m->next_id : c->next_id;
+    for (size_t i = 0; i < m->n; i++)
+        c->next_order = m->packs[i].order >= c->next_order ? m->packs[i].order + 1 : c->next_order;
+    pthread_mutex_unlock(&c->mtx);
+    cold_snapshot_put(c, old);
+}
+
+/* Under `switching`. */
+static int refresh(struct cold *c, struct err *err)
+{
+    struct manifest m;
+    int rc = cold_load(c, &m, err);
+    if (rc == OK && m.generation > c->generation) /* written under `switching` only */
+        take_over(c, &m);
+    manifest_release(&m);
+    return rc;
+}
+
+int cold_refresh(struct cold *c, struct err *err)
+{
+    if (!c->store->shared)
+        return OK;
+    pthread_mutex_lock(&c->switching);
+    int rc = refresh(c, err);
+    pthread_mutex_unlock(&c->switching);
+    return rc;
+}
+
+/* Under `switching`. After a switch that ended half way the store is asked how it ended. */
+static void revive(struct cold *c)
+{
+    uint64_t before = c->generation;
+    if (!c->store->shared || !c->failed || refresh(c, NULL) < 0)
+        return;
+    pthread_mutex_lock(&c->mtx);
+    if (c->generation == before && c->store->skip_unknown)
+        c->generation++; /* that of the failed switch */
+    c->failed = false;
+    pthread_mutex_unlock(&c->mtx);
+    log_info("cold", "manifest read again after a failed switch", "generation=%" PRIu64, c->generation);
+}
+
 static int check_alive(struct cold *c, struct err *err)
 {
     if (c->o.read_only)
@@ -150,6 +213,9 @@ static int check_alive(struct cold *c, struct err *err)
 
 int cold_next_id(struct cold *c, uint64_t *id, struct err *err)
 {
+    pthread_mutex_lock(&c->switching);
+    revive(c);
+    pthread_mutex_unlock(&c->switching);
     int rc = check_alive(c, err);
     if (rc < 0)
         return rc;
@@ -203,7 +269,7 @@ static int store_manifest(struct cold *c, const struct cold_snapshot *s, bool *u
         m.packs[i] = s->packs[i]->info;
     struct buf bytes = BUF_INIT;
     manifest_encode(&m, &bytes);
-    int rc = c->store->ops->store_manifest(c->store, bytes.data, bytes.len, unknown, err);
+    int rc = c->store->ops->store_manifest(c->store, m.generation, bytes.data, bytes.len, unknown, err);
     buf_release(&bytes);
     manifest_release(&m);
     return rc;
@@ -230,11 +296,25 @@ static void switch_to(struct cold *c, struct cold_snapshot *s, struct cold_pack 
     cold_snapshot_put(c, old);
 }
 
+/* A switch ended half way. */
+static int give_up(struct cold *c, struct err *err)
+{
+    pthread_mutex_lock(&c->mtx);
+    c->failed = true;
+    pthread_mutex_unlock(&c->mtx);
+    log_error("cold",
+              c->store->shared ? "manifest perhaps not stored; no changes until it can be read again"
+                               : "manifest not stored safely; giving up changes until a restart",
+              "why=\"%s\"", err ? err->text : "");
+    return err ? (err->code = ERR_FAILED) : ERR_FAILED;
+}
+
 int cold_switch(struct cold *c, struct cold_pack *const *gone, size_t ngone, const struct pack_info *added,
                 size_t nadded, struct err *err)
 {
     bool unknown = false;
     pthread_mutex_lock(&c->switching);
+    revive(c);
     int rc = check_alive(c, err);
     struct cold_snapshot *s = rc == OK ? next_snapshot(c, gone, ngone, added, nadded) : NULL;
     if (rc == OK && !s)
@@ -247,12 +327,12 @@ int cold_switch(struct cold *c, struct cold_pack *const *gone, size_t ngone, con
             snapshot_discard(s, nadded);
     }
     if (rc < 0 && unknown) {
-        pthread_mutex_lock(&c->mtx);
-        c->failed = true;
-        pthread_mutex_unlock(&c->mtx);
-        log_error("cold", "manifest not stored safely; giving up changes until a restart", "why=\"%s\"",
-                  err ? err->text : "");
-        rc = err ? (err->code = ERR_FAILED) : ERR_FAILED;
+        rc = give_up(c, err);
+    } else if (rc == ERR_LOCKED) {
+        struct err why = ERR_INIT;
+        if (refresh(c, &why) < 0)
+            log_warn("cold", "manifest of another process not read", "why=\"%s\"", why.text);
+        rc = err_set(err, ERR_BUSY, "cold tier: another process has changed it meanwhile");
     }
     pthread_mutex_unlock(&c->switching);
     return rc;
@@ -278,10 +358,11 @@ static int open_pack(struct cold *c, const struct pack_info *info, struct pack *
 {
     struct cold_object *o = NULL;
     struct pack *p = xcalloc(1, sizeof *p);
-    struct pack_source source = {NULL, source_read, 0};
+    struct pack_source source = {NULL, source_read, 0, 0};
     int rc = c->store->ops->open(c->store, info->id, &o, &source.size, err);
     if (rc == OK) {
         source.ctx = o;
+        source.suffix = o->suffix;
         rc = pack_open(&source, p, err);
         if (rc == OK && !footer_fits(p, info)) {
             rc = err_set(err, ERR_CORRUPT, "it is not the pack that the manifest names");

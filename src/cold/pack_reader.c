@@ -13,7 +13,8 @@ static int read_footer(struct pack *p, struct buf *bytes, struct err *err)
     uint32_t length;
     if (size < PACK_HEADER_BYTES + PACK_TRAILER_BYTES)
         return err_set(err, ERR_CORRUPT, "it is shorter than a pack");
-    size_t n = size < PACK_SUFFIX_BYTES ? (size_t)size : PACK_SUFFIX_BYTES;
+    size_t n = p->source.suffix >= PACK_TRAILER_BYTES ? p->source.suffix : PACK_SUFFIX_BYTES;
+    n = size < n ? (size_t)size : n;
     int rc = p->source.read(p->source.ctx, buf_reserve(bytes, n), n, size - n, err);
     if (rc == OK)
         rc = pack_trailer_get(bytes->data + n - PACK_TRAILER_BYTES, size, &offset, &length, err);

@@ -12,6 +12,7 @@ struct pack_source {
     /* All n bytes or an error. */
     int (*read)(void *ctx, void *p, size_t n, uint64_t off, struct err *err);
     uint64_t size;
+    size_t suffix; /* read first; 0: PACK_SUFFIX_BYTES */
 };
 
 /* Does not change once open; any number of threads. */

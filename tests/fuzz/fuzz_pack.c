@@ -74,7 +74,7 @@ static void ignore(void *ctx, const struct pack_damage *d, const struct err *why
 
 static void read_pack(struct memory *m, bool one)
 {
-    struct pack_source source = {m, memory_read, m->n};
+    struct pack_source source = {m, memory_read, m->n, 0};
     struct pack pack;
     struct err err = ERR_INIT;
     if (pack_open(&source, &pack, &err) < 0) {

@@ -5,6 +5,8 @@
 #include "base/metrics.h"
 #include "cold/cold_files.h"
 #include "cold/cold_impl.h"
+#include "cold/cold_objects.h"
+#include "cold/object_mem.h"
 #include "cold/warm_tiered.h"
 #include "fault/sim_fs.h"
 #include "warm/warm_key.h"
@@ -30,7 +32,9 @@
 
 struct env {
     char root[64], dir[80];
-    struct sim_fs *sim; /* NULL: the real one */
+    struct sim_fs *sim;           /* NULL: the real one */
+    struct object_bucket *bucket; /* NULL: files */
+    bool conditional;
     struct fs *fs;
     struct metrics *metrics;
     struct cold *cold;
@@ -38,8 +42,27 @@ struct env {
     size_t cache_bytes;
 };
 
+static void open_objects(struct env *e)
+{
+    struct cold_objects_options o = {
+        .cold = {.metrics = e->metrics, .pack_bytes = e->pack_bytes, .cache_bytes = e->cache_bytes},
+        .objects = object_mem_new(e->bucket, &(struct object_mem_options){64 << 10, e->conditional, false}),
+        .prefix = "t/",
+        .identity = "me",
+        .linger_ms = -1,
+        .clock = clock_system(),
+    };
+    struct err err = ERR_INIT;
+    if (cold_objects_open(&o, &e->cold, &err) < 0)
+        fail_msg("open: %s", err.text);
+}
+
 static void open_cold(struct env *e)
 {
+    if (e->bucket) {
+        open_objects(e);
+        return;
+    }
     struct cold_files_options o = {
         .cold = {.metrics = e->metrics, .pack_bytes = e->pack_bytes, .cache_bytes = e->cache_bytes},
         .dir = e->dir,
@@ -88,6 +111,26 @@ static int setup_sim(void **state)
     return 0;
 }
 
+static int setup_bucket(void **state, bool conditional)
+{
+    struct env *e = env_new();
+    e->bucket = object_bucket_new();
+    e->conditional = conditional;
+    open_cold(e);
+    *state = e;
+    return 0;
+}
+
+static int setup_objects(void **state)
+{
+    return setup_bucket(state, true);
+}
+
+static int setup_plain(void **state)
+{
+    return setup_bucket(state, false);
+}
+
 struct names {
     char **v;
     size_t n;
@@ -108,9 +151,13 @@ static void names_free(struct names *n)
     free(n->v);
 }
 
+/* Packs, and 1 if there is a manifest. */
 static size_t count_files(struct env *e)
 {
     struct names n = {0};
+    if (e->bucket)
+        return object_bucket_count(e->bucket, "t/pack/") +
+               (object_bucket_count(e->bucket, "t/manifest/") > 0);
     assert_int_equal(fs_list(e->fs, e->dir, add_name, &n, NULL), OK);
     names_free(&n);
     return n.n;
@@ -122,7 +169,10 @@ static int teardown(void **state)
     struct names n = {0};
     cold_free(e->cold);
     metrics_free(e->metrics);
-    if (e->sim) {
+    if (e->bucket) {
+        assert_int_equal(object_bucket_uploads(e->bucket), 0);
+        object_bucket_free(e->bucket);
+    } else if (e->sim) {
         sim_fs_free(e->sim);
     } else {
         (void)!fs_list(e->fs, e->dir, add_name, &n, NULL);
@@ -493,24 +543,24 @@ static void random_operations_match_the_model(void **state)
     free(m);
 }
 
-/* Each on the real file system and on the simulated one. */
+/* Each on the real file system, on the simulated one, and on objects with and without conditional puts. */
 #define ON(f, on)                                                                                            \
     {                                                                                                        \
-        on ": " #f, f, !strcmp(on, "sim") ? setup_sim : setup_files, teardown, NULL                          \
+#on ": " #f, f, setup_##on, teardown, NULL                                                           \
     }
-#define BOTH(f) ON(f, "files"), ON(f, "sim")
+#define EACH(f) ON(f, files), ON(f, sim), ON(f, objects), ON(f, plain)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        BOTH(what_was_added_is_read_in_order),
-        BOTH(a_part_out_of_order_is_refused),
-        BOTH(a_merge_keeps_the_newer_of_equal_keys),
-        BOTH(a_merge_can_be_stopped),
-        BOTH(a_read_keeps_its_packs),
-        BOTH(other_blocks_stay_as_they_are),
-        BOTH(large_additions_are_cut_into_packs),
-        BOTH(random_operations_match_the_model),
+        EACH(what_was_added_is_read_in_order),
+        EACH(a_part_out_of_order_is_refused),
+        EACH(a_merge_keeps_the_newer_of_equal_keys),
+        EACH(a_merge_can_be_stopped),
+        EACH(a_read_keeps_its_packs),
+        EACH(other_blocks_stay_as_they_are),
+        EACH(large_additions_are_cut_into_packs),
+        EACH(random_operations_match_the_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

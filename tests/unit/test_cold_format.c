@@ -76,7 +76,7 @@ static void no_damage(void *ctx, const struct pack_damage *d, const struct err *
 
 static void read_all(struct buf *bytes, struct buf *text)
 {
-    struct pack_source source = {bytes, memory_read, bytes->len};
+    struct pack_source source = {bytes, memory_read, bytes->len, 0};
     struct pack pack;
     struct pack_range all = {0, UINT32_MAX, 0, INT64_MAX};
     struct pack_cursor c;
