@@ -3,6 +3,22 @@
 #include <assert.h>
 #include <stdlib.h>
 
+int hot_begin(struct hot *h, unsigned partition, uint64_t checkpoint, struct err *err)
+{
+    return h->ops->begin ? h->ops->begin(h, partition, checkpoint, err) : OK;
+}
+
+bool hot_lost(struct hot *h, unsigned partition)
+{
+    return h->ops->lost && h->ops->lost(h, partition);
+}
+
+int hot_again(struct hot *h, unsigned partition, uint64_t checkpoint, uint64_t *from, struct err *err)
+{
+    *from = UINT64_MAX;
+    return h->ops->again ? h->ops->again(h, partition, checkpoint, from, err) : OK;
+}
+
 int hot_apply(struct hot *h, unsigned partition, uint64_t pos, const struct hot_point *points, size_t n,
               struct err *err)
 {

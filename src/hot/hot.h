@@ -2,7 +2,10 @@
  *
  * Applying is idempotent: a slot holds the last value applied to it. A window leaves hot in
  * two steps: hot_take() copies due windows out as encoded parts, and hot_release() drops each
- * only if nothing was applied to it since. Between the two it stays readable. */
+ * only if nothing was applied to it since. Between the two it stays readable.
+ *
+ * A backend outside this process may lose what it acknowledged (a Redis master that dies before its replica
+ * has everything). It notices, says so (hot_lost), and is given the records again (hot_again). */
 #ifndef CARAT_HOT_HOT_H
 #define CARAT_HOT_HOT_H
 
@@ -36,12 +39,28 @@ struct hot_stats {
     uint64_t late_points;     /* applied to a window other than the series' newest */
 };
 
+/* A new owner of a partition begins: records after `checkpoint` follow. What this process knew of the
+ * partition is forgotten; where windows outlive the process, what they hold is kept as far as it is right.
+ * Without it a partition begins at 0. The partition's thread. */
+int hot_begin(struct hot *h, unsigned partition, uint64_t checkpoint, struct err *err) must_check;
+
 /* Applies points that came with stream position `pos`; positions of one partition never go down between
- * calls. A record may come in several calls. One thread per partition. */
+ * calls, except after hot_again. A record may come in several calls. One thread per partition.
+ * 1: some of what was applied is lost and nothing more is taken until hot_again was called. Any other
+ * failure: the points may be applied in part; apply them again. */
 int hot_apply(struct hot *h, unsigned partition, uint64_t pos, const struct hot_point *points, size_t n,
               struct err *err) must_check;
 
-/* All windows of one series that touch [from_ms, until_ms). Any thread. */
+/* True if hot_apply would answer 1, or if it is to be found out whether it would. Cheap, any thread. */
+bool hot_lost(struct hot *h, unsigned partition);
+/* After a loss: *from is the position after which records must be applied again, at least `checkpoint`;
+ * UINT64_MAX if nothing is lost. Until they are, hot_oldest counts what was lost as held. The partition's
+ * thread. */
+int hot_again(struct hot *h, unsigned partition, uint64_t checkpoint, uint64_t *from,
+              struct err *err) must_check;
+
+/* All windows of one series that touch [from_ms, until_ms). An error means that some may be
+ * missing; the others were told. Any thread. */
 int hot_read(struct hot *h, uint32_t series, uint32_t step_ms, int64_t from_ms, int64_t until_ms,
              hot_window_fn fn, void *ctx, struct err *err) must_check;
 

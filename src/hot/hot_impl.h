@@ -5,6 +5,10 @@
 
 struct hot_ops {
     const char *name;
+    /* These three may be NULL: of a backend that lives and dies with the process. */
+    int (*begin)(struct hot *, unsigned partition, uint64_t checkpoint, struct err *);
+    bool (*lost)(struct hot *, unsigned partition);
+    int (*again)(struct hot *, unsigned partition, uint64_t checkpoint, uint64_t *from, struct err *);
     int (*apply)(struct hot *, unsigned partition, uint64_t pos, const struct hot_point *, size_t n,
                  struct err *);
     int (*read)(struct hot *, uint32_t series, uint32_t step_ms, int64_t from_ms, int64_t until_ms,

@@ -61,9 +61,8 @@ static int end_runs(struct lane *l, struct err *err)
     return rc;
 }
 
-/* Applies until it sticks. Only our own memory is involved, so a failure that is not damage cannot heal by
- * itself; it is tried again rather than skipped, because a skipped record would be a lost one.
- * Not OK: it is not applied, and this is the end. */
+/* Applies until it sticks: hot may be away for a while, and a skipped record would be a lost one. 1: hot lost
+ * some of what it was given before (go_back). Other failures: it is not applied, and this is the end. */
 static int apply_record(struct lane *l, const struct stream_record *rec, struct err *err)
 {
     struct writer *w = l->writer;
@@ -72,8 +71,8 @@ static int apply_record(struct lane *l, const struct stream_record *rec, struct 
         int64_t start = clock_mono_us(w->o.clock);
         rc = lane_apply(l, rec, err);
         histogram_observe_us(w->apply_seconds, (uint64_t)(clock_mono_us(w->o.clock) - start));
-        if (rc == OK)
-            return OK;
+        if (rc == OK || rc == 1)
+            return rc;
         if (log_allowed(&l->corrupt_log, NULL))
             log_error("writer", "record not applied", "lane=%u pos=%llu status=%s why=\"%s\"", l->number,
                       (unsigned long long)rec->pos, status_name(rc), err->text);
@@ -85,11 +84,56 @@ static int apply_record(struct lane *l, const struct stream_record *rec, struct 
     return rc;
 }
 
+static int lane_open(struct lane *l, struct err *err)
+{
+    struct stream_start start = {.from = STREAM_POSITION, .from_pos = atomic_load(&l->applied)};
+    return stream_reader_open(l->writer->o.stream, l->number, start, &l->reader, err);
+}
+
+int lane_begin(struct lane *l, struct err *err)
+{
+    int rc = hot_begin(l->writer->o.hot, l->number, atomic_load(&l->applied), err);
+    return rc == OK ? lane_open(l, err) : rc;
+}
+
+static void lane_close(struct lane *l)
+{
+    if (l->reader)
+        stream_reader_close(l->reader);
+    l->reader = NULL;
+}
+
+/* Hot asks for records again: l->applied becomes where to begin. Reads are said to be incomplete until they
+ * are applied, and the checkpoint stays before them (hot_oldest counts them as held). */
+static int go_back(struct lane *l, struct err *err)
+{
+    struct writer *w = l->writer;
+    uint64_t from, applied = atomic_load(&l->applied);
+    int rc = hot_again(w->o.hot, l->number, stream_checkpoint_get(w->o.stream, l->number), &from, err);
+    if (rc == OK && from < applied) {
+        if (atomic_load(&l->target) < applied)
+            atomic_store(&l->target, applied);
+        atomic_store(&l->applied, from);
+        counter_add(w->again, 1);
+        log_warn("writer", "hot lost points, they are applied again from the stream",
+                 "lane=%u from=%llu applied=%llu", l->number, (unsigned long long)from,
+                 (unsigned long long)applied);
+    }
+    if (rc == OK)
+        lane_close(l); /* opened again where l->applied is now */
+    return rc;
+}
+
 int lane_step(struct lane *l, int timeout_ms, struct err *err)
 {
     struct writer *w = l->writer;
     struct stream_record rec;
-    int rc = stream_reader_next(l->reader, &rec, timeout_ms, err);
+    int rc = hot_lost(w->o.hot, l->number) ? go_back(l, err) : OK;
+    if (rc == OK && !l->reader)
+        rc = lane_open(l, err);
+    if (rc != OK)
+        return rc;
+    rc = stream_reader_next(l->reader, &rec, timeout_ms, err);
     if (rc == ERR_CORRUPT) {
         counter_add(w->corrupt_records, 1);
         return end_runs(l, err);
@@ -100,6 +144,8 @@ int lane_step(struct lane *l, int timeout_ms, struct err *err)
         return rc;
     wait_for_room(w);
     rc = apply_record(l, &rec, err);
+    if (rc == 1)
+        return go_back(l, err);
     if (rc != OK)
         return rc; /* it stays after the checkpoint and is applied at the next start */
     KILL_POINT("writer.applied");
@@ -107,12 +153,6 @@ int lane_step(struct lane *l, int timeout_ms, struct err *err)
     atomic_store_explicit(&l->applied_ms, rec.appended_ms, memory_order_relaxed);
     atomic_store_explicit(&l->applied, rec.pos, memory_order_release);
     return OK;
-}
-
-int lane_open(struct lane *l, struct err *err)
-{
-    struct stream_start start = {.from = STREAM_POSITION, .from_pos = atomic_load(&l->applied)};
-    return stream_reader_open(l->writer->o.stream, l->number, start, &l->reader, err);
 }
 
 static bool stopping(struct lane *l)
@@ -140,8 +180,8 @@ static bool take_lane(struct lane *l)
         log_info("writer", "partition taken over", "lane=%u pos=%llu", l->number,
                  (unsigned long long)atomic_load(&l->applied));
     }
-    while (lane_open(l, &err) != OK) {
-        log_error("writer", "cannot open the stream for reading", "lane=%u why=\"%s\"", l->number, err.text);
+    while (lane_begin(l, &err) != OK) {
+        log_error("writer", "cannot begin with a partition", "lane=%u why=\"%s\"", l->number, err.text);
         if (writer_sleep(w, 1000))
             return false;
     }
@@ -152,8 +192,7 @@ static bool take_lane(struct lane *l)
 static void leave_lane(struct lane *l)
 {
     atomic_store(&l->held, false);
-    stream_reader_close(l->reader);
-    l->reader = NULL;
+    lane_close(l);
     atomic_store(&l->target, 0);
     log_info("writer", "partition given up", "lane=%u", l->number);
 }

@@ -158,6 +158,8 @@ static void register_metrics(struct writer *w)
                                       "Failed attempts to move windows to warm; they are tried again.");
     w->apply_waits = metrics_counter(m, "carat_writer_hot_full_total", NULL,
                                      "Times applying stopped because hot was over its bound.");
+    w->again = metrics_counter(m, "carat_writer_again_total", NULL,
+                               "Times a lane went back in the stream because hot had lost points.");
     w->apply_seconds =
         metrics_histogram(m, "carat_writer_apply_seconds", NULL, "Time to apply one record to hot.");
     w->readable_seconds = metrics_histogram(m, "carat_readable_seconds", NULL,
@@ -252,7 +254,7 @@ int writer_apply(struct writer *w, struct err *err)
     int rc = OK;
     for (unsigned i = 0; i < w->o.lanes && rc >= 0; i++) {
         struct lane *l = &w->lanes[i];
-        rc = l->reader ? OK : lane_open(l, err);
+        rc = l->reader ? OK : lane_begin(l, err);
         while (rc == OK)
             rc = lane_step(l, 0, err);
     }

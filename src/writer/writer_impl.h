@@ -60,7 +60,7 @@ struct writer {
 
     struct counter *applied_points, *orphaned_points, *corrupt_records;
     struct counter *sealed_windows, *sealed_points, *flushed_windows, *flushed_points, *flush_errors;
-    struct counter *apply_waits;
+    struct counter *apply_waits, *again;
     struct histogram *apply_seconds, *readable_seconds, *flush_seconds, *rollup_seconds, *checkpoint_seconds;
     struct log_limit flush_log;
 };
@@ -76,7 +76,7 @@ static inline bool lane_held(struct lane *l)
 /* lane.c */
 void *lane_main(void *lane);
 /* Opens the stream for reading after the last applied position. */
-int lane_open(struct lane *l, struct err *err) must_check;
+int lane_begin(struct lane *l, struct err *err) must_check;
 /* Reads one record and applies it, or ends the runs at a damaged one. 1: none came within timeout_ms, so all
  * that is durable is applied. ERR_CLOSED: the stream is closed. After an error of applying, which with
  * threads comes only when the writer is stopping, no more may be applied. */
