@@ -27,6 +27,10 @@
     {                                                                                                        \
         name, CONFIG_INT, text, doc, false, min, max                                                         \
     }
+#define SECRET(name, doc)                                                                                    \
+    {                                                                                                        \
+        name, CONFIG_STRING, "", doc, true, 0, 0                                                             \
+    }
 
 const struct config_key server_config_keys[] = {
     PATH("data.dir", "./data", "Everything the server keeps is under this directory."),
@@ -55,12 +59,25 @@ const struct config_key server_config_keys[] = {
     DURATION("stream.checkpoint_interval", "60s",
              "How often what warm holds is noted, so that the stream can be trimmed."),
 
+    STRING("hot.backend", "memory", "Where open windows are: memory (of this process) or redis (a cluster)."),
     SIZE("hot.max_size", "8G",
          "Memory of open windows; beyond it all are moved to warm, at twice it the writer waits."),
     DURATION("hot.flush_delay", "2min", "A window rests this long after its end before it is moved to warm."),
     INT("hot.jitter", "100", 0, 1000, "Spread the moves over this share of a window's span, in thousandths."),
     DURATION("hot.flush_round", "10s", "Least time between two looks at the same series."),
     DURATION("hot.max_unflushed", "6h", "Windows with older data only in hot are moved though still open."),
+
+    STRING("redis.nodes", "127.0.0.1:6379",
+           "Some nodes of the Redis Cluster, host:port,host:port; the others are asked for."),
+    STRING("redis.user", "", "User to log in as; empty: only the password, if there is one."),
+    SECRET("redis.password", "Password to log in with; empty: none."),
+    STRING("redis.prefix", "carat:", "Begins every key, so that several Carats can share a cluster."),
+    INT("redis.host_levels", "2", 0, 16,
+        "Series whose names agree in so many levels are on one node; 0: each series by itself."),
+    DURATION("redis.timeout", "2s", "A node that is silent for so long is given up."),
+    INT("redis.readers", "4", 1, 256, "Series read from Redis at once."),
+    BOOL("redis.read_replicas", "false", "Reads ask replicas first, and the master where those are behind."),
+    DURATION("redis.clean_interval", "1h", "Time between two looks for windows no writer knows; 0: never."),
 
     SIZE("warm.cache", "64M", "Block cache of the warm tier."),
 

@@ -76,6 +76,10 @@ int storage_open(struct server *s, struct err *err) must_check;
 /* Applies and flushes what is left, as far as deadline_ms (wall clock) allows, and closes everything. */
 void storage_close(struct server *s, int64_t deadline_ms);
 
+/* backends.c: the parts that can be one of several; what the configuration says decides. */
+int open_stream_backend(struct server *s, struct err *err) must_check;
+int open_hot_backend(struct server *s, struct err *err) must_check;
+
 /* doors.c: everything a client can reach. */
 int doors_open(struct server *s, struct err *err) must_check;
 /* No more requests; those under way are answered as far as a short time allows. */

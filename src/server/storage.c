@@ -5,8 +5,6 @@
 #include "catalog/catalog_store.h"
 #include "cold/cold_files.h"
 #include "cold/warm_tiered.h"
-#include "hot/hot_mem.h"
-#include "stream/stream_log.h"
 #include "warm/warm_rocksdb.h"
 
 #include <string.h>
@@ -78,25 +76,6 @@ static int open_catalog(struct server *s, struct err *err)
     rc = catalog_open(&o, &s->catalog, err);
     if (rc == OK)
         rules_set_catalog(s->rules, s->catalog);
-    return rc;
-}
-
-static int open_stream(struct server *s, struct err *err)
-{
-    char path[PATH_MAX];
-    struct stream_log_options o = {
-        .dir = data_dir_path(&s->dir, "stream", path),
-        .partitions = (unsigned)config_int(s->config, "stream.partitions"),
-        .segment_bytes = config_size_bytes(s->config, "stream.segment_size"),
-        .buffer_bytes = config_size_bytes(s->config, "stream.buffer"),
-        .tail_bytes = config_size_bytes(s->config, "stream.tail"),
-        .keep_ms = config_duration_ms(s->config, "stream.keep"),
-        .fs = fs_posix(),
-        .clock = s->clock,
-        .metrics = s->metrics,
-    };
-    int rc = stream_log_open(&o, &s->stream, err);
-    s->lanes = rc == OK ? stream_log_lanes(s->stream) : 0;
     return rc;
 }
 
@@ -237,14 +216,16 @@ int storage_open(struct server *s, struct err *err)
     if (rc == OK)
         rc = open_catalog(s, err);
     if (rc == OK)
-        rc = open_stream(s, err);
+        rc = open_stream_backend(s, err);
     if (rc == OK)
         rc = open_warm(s, err);
     if (rc == OK)
         rc = open_cold(s, err);
     if (rc != OK)
         return rc;
-    s->hot = hot_mem_new(s->lanes);
+    rc = open_hot_backend(s, err);
+    if (rc != OK)
+        return rc;
     register_gauges(s);
     rc = start_writer(s, err);
     if (rc != OK)
