@@ -91,7 +91,7 @@ static int add_windows(struct cold *c, int64_t from, int64_t until, uint64_t hi,
         return rc;
     for (uint32_t s = 1; s <= SERIES && rc == OK; s++)
         for (int64_t w = from; w < until && rc == OK; w++) {
-            int n = snprintf(text, sizeof text, "@%u/%lld/%llu ", s, (long long)w, (unsigned long long)hi);
+            int n = snprintf(text, sizeof text, "`%u/%lld/%llu ", s, (long long)w, (unsigned long long)hi);
             for (uint32_t x = (uint32_t)(n * 77 + w * 7919 + (int64_t)hi) + s * 31; n < 350; n++)
                 text[n] = (char)((x = x * 1103515245 + 12345) >> 16); /* long, and hard to pack */
             struct part p = {{s, MINUTE, w * SPAN, hi}, 1, (const uint8_t *)text, (size_t)n};
@@ -330,8 +330,8 @@ static void a_switch_of_unknown_end_is_looked_up(void **state)
             assert_int_equal(add_windows(c, 3, 4, 5, &err), OK);
             struct buf got = BUF_INIT;
             assert_int_equal(contents(c, &got, &err), OK);
-            assert_int_equal(strstr(buf_str(&got), "@1/2/5 ") != NULL, after);
-            assert_non_null(strstr(buf_str(&got), "@1/3/5 "));
+            assert_int_equal(strstr(buf_str(&got), "`1/2/5 ") != NULL, after);
+            assert_non_null(strstr(buf_str(&got), "`1/3/5 "));
             cold_free(c);
             struct buf again = BUF_INIT;
             c = open_cold(&e);
@@ -362,7 +362,7 @@ static void two_that_change_it_are_told_apart(void **state)
     assert_int_equal(contents(a, &x, &err), OK);
     assert_int_equal(contents(b, &y, &err), OK);
     assert_true(equal(&x, &y));
-    assert_non_null(strstr(buf_str(&x), "@5/0/5 @5/1/6 @5/2/7 "));
+    assert_non_null(strstr(buf_str(&x), "`5/0/5 `5/1/6 `5/2/7 "));
     assert_int_equal(stats(a).packs, 3);
     assert_int_equal(object_bucket_count(e.bucket, "p/pack/"), 3); /* what was refused is gone */
     buf_release(&x);
@@ -492,7 +492,7 @@ static void a_start_harms_nobody(void **state)
     uint32_t x = 1;
     for (size_t i = 0; i < sizeof noise; i++)
         noise[i] = (char)((x = x * 1103515245 + 12345) >> 16);
-    noise[0] = '@';
+    noise[0] = '`';
     assert_int_equal(cold_add_begin(a, MINUTE, &add, &err), OK);
     for (uint32_t s = 1; s <= 13; s++) { /* a pack is there, and another is on its way up */
         struct part p = {{s, MINUTE, 9 * SPAN, 5}, 1, (const uint8_t *)noise, sizeof noise};

@@ -224,7 +224,7 @@ static void check_taken(const struct hot_taken *t, const struct model *m)
 static void random_operations_match_a_plain_model(void **state)
 {
     unsigned seed = (unsigned)time(NULL) ^ (unsigned)getpid();
-    print_message("seed %u\n", seed);
+    print_message("# seed %u\n", seed);
     srand(seed);
     struct model *m = xcalloc(1, sizeof *m);
     struct hot *h = make_hot(1);

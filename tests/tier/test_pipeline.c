@@ -214,7 +214,7 @@ static void crash_and_start(struct env *e)
 static void crashes_lose_and_double_nothing(void **state)
 {
     unsigned seed = (unsigned)time(NULL) ^ (unsigned)getpid();
-    print_message("seed %u\n", seed);
+    print_message("# seed %u\n", seed);
     srand(seed);
     struct env *e = env_new(*(unsigned *)*state, true);
     for (int round = 0; round < 12; round++) {

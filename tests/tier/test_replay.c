@@ -40,7 +40,7 @@ static struct env *env_new(unsigned lanes)
 {
     struct env *e = xcalloc(1, sizeof *e);
     e->random = (unsigned)getpid() * 2654435761u ^ (unsigned)clock_wall_ms(clock_system());
-    print_message("seed %u\n", e->random);
+    print_message("# seed %u\n", e->random);
     struct world_options o = {
         .lanes = lanes,
         .threads = true,
