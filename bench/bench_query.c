@@ -36,7 +36,7 @@ static void fill(struct mem_source *m, size_t series, size_t points)
 /* Time of the query and of writing its answer, best of three; the answer's size. */
 static void measure(struct mem_source *m, size_t points, const char *target, const char *format)
 {
-    struct query_env env = {&m->base, {0}};
+    struct query_env env = {.source = &m->base};
     int64_t until = (int64_t)points * 60, run_us = INT64_MAX, write_us = INT64_MAX;
     struct query_request q = {
         .targets = &target, .ntargets = 1, .from_s = until / 2, .until_s = until - 60, .now_s = until};

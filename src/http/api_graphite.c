@@ -1,6 +1,7 @@
 #include "http/api_graphite.h"
 
 #include "base/mem.h"
+#include "base/pool.h"
 #include "base/thread_name.h"
 #include "query/api.h"
 
@@ -211,7 +212,7 @@ int api_graphite_new(const struct api_graphite_options *o, struct api_graphite *
     unsigned threads = o->threads ? o->threads : 2;
     a->o = *o;
     a->o.max_waiting = o->max_waiting ? o->max_waiting : 256;
-    a->env = (struct query_env){o->source, o->limits};
+    a->env = (struct query_env){.source = o->source, .limits = o->limits};
     a->seconds = metrics_histogram(o->metrics, "carat_query_duration_seconds", NULL,
                                    "Time from taking up a query to its reply.");
     a->refused = metrics_counter(o->metrics, "carat_query_refused_total", NULL,
@@ -220,6 +221,11 @@ int api_graphite_new(const struct api_graphite_options *o, struct api_graphite *
     pthread_mutex_init(&a->mtx, NULL);
     pthread_cond_init(&a->wake, NULL);
     a->threads = xcalloc(threads, sizeof *a->threads);
+    int rc = pool_new(o->helpers, "carat-query", &a->env.helpers, err);
+    if (rc < 0) {
+        api_graphite_free(a);
+        return rc;
+    }
     for (; a->nthreads < threads; a->nthreads++) {
         int errnum = pthread_create(&a->threads[a->nthreads], NULL, work, a);
         if (errnum) {
@@ -257,6 +263,7 @@ void api_graphite_free(struct api_graphite *a)
     if (!a)
         return;
     api_graphite_stop(a);
+    pool_free(a->env.helpers);
     pthread_cond_destroy(&a->wake);
     pthread_mutex_destroy(&a->mtx);
     free(a->threads);

@@ -19,6 +19,7 @@ struct api_graphite_options {
     struct query_source *source; /* borrowed, as all below */
     struct query_limits limits;
     unsigned threads;     /* 0: 2 */
+    unsigned helpers;     /* more, which read for queries over many series beside their own threads */
     unsigned max_waiting; /* 0: 256 */
     struct clock *clock;
     struct metrics *metrics;

@@ -1,4 +1,7 @@
 /* Functions that make one series of several. */
+#include "base/mem.h"
+#include "query/columns.h"
+#include "query/fetch.h"
 #include "query/function_list.h"
 #include "query/functions.h"
 
@@ -31,36 +34,6 @@ static struct query_tags *common_tags(struct query *q, struct list *l)
     return common;
 }
 
-/* Sums slot by slot in the order of the series, one series after the other: the same additions in the same
- * order as by rows, but along memory. */
-static bool sum_columns(struct query *q, struct rows *r, double *sum, double *count)
-{
-    for (size_t i = 0; i < r->n; i++)
-        sum[i] = count[i] = 0;
-    for (size_t k = 0; k < r->k; k++) {
-        const double *v = r->v[k];
-        for (size_t i = 0; i < r->len[k]; i++) {
-            bool present = !column_is_missing(v[i]);
-            sum[i] += present ? v[i] : 0;
-            count[i] += present;
-        }
-    }
-    return !q->failed;
-}
-
-static void aggregate_sums(struct query *q, struct rows *r, bool average, double xff, double *out)
-{
-    double *count = query_scratch(q, r->n);
-    if (!count || !sum_columns(q, r, out, count))
-        return;
-    for (size_t i = 0; i < r->n; i++) {
-        if (!agg_enough((size_t)count[i], (double)r->k, xff))
-            out[i] = column_missing();
-        else if (average)
-            out[i] /= count[i];
-    }
-}
-
 static void aggregate_rows(struct rows *r, agg_fn fn, double xff, double *out)
 {
     for (size_t i = 0; i < r->n; i++) {
@@ -70,27 +43,61 @@ static void aggregate_rows(struct rows *r, agg_fn fn, double xff, double *out)
     }
 }
 
+static void add_loaded(void *ctx, const struct loaded *s, const double *values)
+{
+    columns_add(ctx, values, s->n);
+}
+
+/* Series that are not read yet, all on one grid, are not kept but added as they are read. */
+static bool can_stream(const struct list *l, agg_fn fn)
+{
+    bool can = columns_can(fn);
+    for (size_t i = 0; i < l->n && can; i++)
+        can = l->v[i]->deferred && l->v[i]->values_per_point == 1 && l->v[i]->start_s == l->v[0]->start_s &&
+              l->v[i]->n == l->v[0]->n;
+    return can;
+}
+
+static bool aggregate_columns(struct query *q, struct list *l, struct rows *r, struct columns *c, double xff)
+{
+    c->count = query_scratch(q, c->n);
+    if (!c->count)
+        return false;
+    columns_begin(c);
+    if (!r->v)
+        fetch_each(q, l, add_loaded, c);
+    for (size_t k = 0; r->v && k < r->k; k++)
+        columns_add(c, r->v[k], r->len[k]);
+    columns_finish(c, l->n, xff);
+    return !q->failed;
+}
+
 struct list *aggregate(struct call *c, struct list *l, const char *func, double xff)
 {
     struct query *q = c->q;
     struct list *out = list_new(q, 1);
     struct grid g;
-    struct rows r;
+    struct rows r = {0};
     func = without_suffix(q, func);
     agg_fn fn = agg_find(func);
     if (!fn) {
         call_fail(c, "'%.60s' is no aggregation", func);
         return out;
     }
-    if (!grid_normalize(q, l, &g) || !rows_init(q, l, &r))
+    if (!grid_normalize(q, l, &g))
+        return out;
+    if (can_stream(l, fn))
+        r.n = l->v[0]->n;
+    else if (!fetch_now(q, l) || !rows_init(q, l, &r))
         return out;
     const char *name = query_printf(q, "%sSeries(%s)", func, path_expressions(q, l));
     struct query_series *s = series_on_grid(c, name, &g, r.n);
     if (!s)
         return out;
-    if (fn == agg_sum || fn == agg_average)
-        aggregate_sums(q, &r, fn == agg_average, xff, s->values);
-    else
+    struct columns columns = {.fn = fn, .n = r.n, .value = s->values};
+    if (columns_can(fn) && !aggregate_columns(q, l, &r, &columns, xff))
+        return out;
+    if (!columns_can(fn))
         aggregate_rows(&r, fn, xff, s->values);
     s->x_files_factor = xff;
     s->tags = common_tags(q, l);
@@ -99,6 +106,16 @@ struct list *aggregate(struct call *c, struct list *l, const char *func, double 
     tags_set(q, s->tags, "aggregatedBy", func);
     list_add(q, out, s);
     return out;
+}
+
+bool aggregate_streams(function_fn fn)
+{
+    static const function_fn streams[] = {fn_sum_series,  fn_average_series, fn_min_series, fn_max_series,
+                                          fn_diff_series, fn_count_series,   fn_aggregate};
+    for (size_t i = 0; i < ARRAY_LEN(streams); i++)
+        if (streams[i] == fn)
+            return true;
+    return false;
 }
 
 static double xff_or(struct call *c, size_t i)
@@ -164,7 +181,7 @@ struct value fn_count_series(struct call *c)
         return value_of_series(q, s);
     }
     struct list *l = rest_lists(c);
-    if (!grid_normalize(q, l, &g) || !rows_init(q, l, &r))
+    if (!grid_normalize(q, l, &g) || !fetch_now(q, l) || !rows_init(q, l, &r))
         return value_of_list(list_new(q, 0));
     const char *name = query_printf(q, "countSeries(%s)", path_expressions(q, l));
     struct query_series *s = series_on_grid(c, name, &g, r.n);

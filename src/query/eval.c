@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "query/call.h"
 #include "query/fetch.h"
+#include "query/functions.h"
 #include "query/pynum.h"
 
 #include <math.h>
@@ -77,17 +78,27 @@ const char *query_printf(struct query *q, const char *fmt, ...)
     return out;
 }
 
-double *query_values(struct query *q, size_t n)
+bool query_count(struct query *q, size_t n)
 {
     if (q->failed || query_tick(q, n))
-        return NULL;
+        return false;
     if (n > q->limits.max_points - q->points) {
         query_fail(q, ERR_LIMIT, "the query needs more than %zu points (limit max_points)",
                    q->limits.max_points);
-        return NULL;
+        return false;
     }
     q->points += n;
-    return arena_alloc(q->arena, (n ? n : 1) * sizeof(double));
+    return true;
+}
+
+double *query_room(struct query *q, size_t n, size_t extra)
+{
+    return query_count(q, n) ? arena_alloc(q->arena, (n + extra ? n + extra : 1) * sizeof(double)) : NULL;
+}
+
+double *query_values(struct query *q, size_t n)
+{
+    return query_room(q, n, 0);
 }
 
 double *query_scratch(struct query *q, size_t n)
@@ -285,6 +296,11 @@ static void fail_unknown(struct query *q, const struct ast *a)
     }
 }
 
+static struct value fetched(struct call *c, const char *path, bool defer)
+{
+    return value_of_list(defer ? fetch_deferred(c, path) : fetch_path(c, path));
+}
+
 static struct value eval_call(struct query *q, struct scope *scope, struct ast *a,
                               const struct replacements *r, struct ast *piped)
 {
@@ -295,16 +311,21 @@ static struct value eval_call(struct query *q, struct scope *scope, struct ast *
         return nothing;
     }
     struct call c = {.q = q, .scope = scope, .fn = fn, .node = a};
+    bool defer = q->defer;
+    q->defer = false;
     if (!strcmp(a->text, "seriesByTag"))
-        return value_of_list(fetch_path(&c, arena_strndup(q->arena, a->source + a->pos, a->end - a->pos)));
+        return fetched(&c, arena_strndup(q->arena, a->source + a->pos, a->end - a->pos), defer);
     struct call_args args = {.n = a->nargs + (piped ? 1 : 0), .nkwargs = a->nkwargs};
     args.v = arena_alloc(q->arena, args.n * sizeof *args.v);
     args.nodes = arena_alloc(q->arena, args.n * sizeof *args.nodes);
     args.kwargs = arena_alloc(q->arena, a->nkwargs * sizeof *args.kwargs);
     for (size_t i = 0; i < args.n; i++)
         args.nodes[i] = !piped ? a->args[i] : i ? a->args[i - 1] : piped;
-    for (size_t i = 0; i < args.n && !q->failed; i++)
+    for (size_t i = 0; i < args.n && !q->failed; i++) {
+        q->defer = aggregate_streams(fn->fn);
         args.v[i] = eval(q, scope, args.nodes[i], r, NULL);
+        q->defer = false;
+    }
     for (size_t i = 0; i < a->nkwargs && !q->failed; i++) {
         struct ast *value = a->kwargs[i].value;
         args.kwargs[i] = (struct call_kwarg){a->kwargs[i].name, eval(q, scope, value, r, NULL), value};
@@ -320,10 +341,12 @@ static struct value eval_path(struct query *q, struct scope *scope, struct ast *
                               const struct replacements *r)
 {
     struct value v;
+    bool defer = q->defer;
+    q->defer = false;
     if (whole_variable(q, a, r, &v))
         return v;
     struct call c = {.q = q, .scope = scope, .node = a};
-    return value_of_list(fetch_path(&c, replaced_path(q, a, r)));
+    return fetched(&c, replaced_path(q, a, r), defer);
 }
 
 static struct value eval_here(struct query *q, struct scope *scope, struct ast *a,

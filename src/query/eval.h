@@ -66,6 +66,7 @@ struct query {
     bool failed;
     size_t series_found, points, work;
     unsigned depth;
+    bool defer; /* whoever gets what is evaluated next may get deferred series (fetch.h) */
     struct fetched *fetched;
     size_t target;             /* that is being evaluated */
     struct query_reads *reads; /* of this target; NULL if not asked for */
@@ -151,6 +152,10 @@ void arg_fail(struct call *c, size_t i, const char *expected);
 const char *query_printf(struct query *q, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* n doubles; NULL and failed when the query's points are used up. Never NULL for n = 0. */
 double *query_values(struct query *q, size_t n);
+/* The same with room for `extra` more, which do not count. */
+double *query_room(struct query *q, size_t n, size_t extra);
+/* Counts n points that are read and not kept; false if there are too many. */
+bool query_count(struct query *q, size_t n);
 /* Room for n doubles until the next call of this; NULL only after a failure. */
 double *query_scratch(struct query *q, size_t n);
 

@@ -29,6 +29,8 @@ struct query_series *series_on_grid(struct call *c, const char *name, const stru
 
 /* The aggregate of a list as "<func>Series(<paths>)": one series or none. */
 struct list *aggregate(struct call *c, struct list *l, const char *func, double x_files_factor);
+/* Whether a function hands all its series to aggregate(), so that they need not be read before. */
+bool aggregate_streams(function_fn fn);
 /* The path expressions of a list, without repeats. */
 const char *path_expressions(struct query *q, struct list *l);
 

@@ -25,9 +25,12 @@ struct query_limits {
     size_t coarse_from;
 };
 
+struct pool;
+
 struct query_env {
     struct query_source *source; /* borrowed */
     struct query_limits limits;
+    struct pool *helpers; /* borrowed; read beside the query's own thread; may be NULL */
 };
 
 /* A value for $name in template(); overrides the template's own. */
@@ -90,6 +93,7 @@ struct query_series {
     const double *sums, *counts;
     double points_per_value;         /* how many there could be */
     const struct query_reads *reads; /* what its target has read; NULL if not asked for */
+    struct loaded *deferred;         /* not read yet (fetch.h); NULL in an answer */
 };
 
 struct query_result {

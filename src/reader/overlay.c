@@ -55,6 +55,7 @@ static int64_t first_index(const struct overlay *o, int64_t window_ms)
 static void lay_slots(struct overlay *o, int64_t window_ms, const struct slots *s)
 {
     int64_t at = first_index(o, window_ms), n = (int64_t)o->column->n;
+    o->points += slots_count(s->present, s->n);
     for (uint32_t w = 0; w < SLOTS_WORDS(s->n); w++)
         for (uint64_t bits = s->present[w]; bits; bits &= bits - 1) {
             uint32_t slot = w * 64 + (uint32_t)__builtin_ctzll(bits);
@@ -80,9 +81,10 @@ static int decode_in_place(struct overlay *o, const struct part *p, double *valu
 {
     uint64_t present[SLOTS_WORDS(WINDOW_SLOTS_MAX)];
     int rc = codec_decode(p->data, p->size, o->window_slots, present, values, err);
-    if (rc < 0)
-        for (uint32_t i = 0; i < o->window_slots; i++)
-            values[i] = column_missing();
+    if (rc == OK)
+        o->points += slots_count(present, o->window_slots);
+    for (uint32_t i = 0; rc < 0 && i < o->window_slots; i++)
+        values[i] = column_missing();
     return rc;
 }
 

@@ -24,6 +24,7 @@ struct overlay {
     const struct hot_copies *hot; /* sorted */
     size_t next;                  /* first of them that is not laid yet */
     int64_t last_window_ms;       /* of the last part laid */
+    uint64_t points;              /* laid so far */
     struct err damage;            /* the first block that could not be decoded */
 };
 

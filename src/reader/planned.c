@@ -107,7 +107,7 @@ int reader_fetch_archive(struct reader *r, uint32_t series, uint32_t step_ms, en
         walk(r, &f, step_ms, column->start_ms, column->start_ms + (int64_t)column->n * step_ms, report);
     finish_slot(&f);
     reader_count_incomplete(r, before, report);
-    reader_end(r, begun, column);
+    reader_end(r, begun, reader_count_points(column));
     return OK;
 }
 
@@ -165,18 +165,20 @@ int64_t reader_planned_step_ms(struct reader *r, uint32_t series, const struct r
 }
 
 /* Each span reports its own tiers. */
-static void read_span(struct reader *r, struct filling *f, bool plain, struct read_span *s,
-                      struct read_report *report)
+static uint64_t read_span(struct reader *r, struct filling *f, bool plain, struct read_span *s,
+                          struct read_report *report)
 {
     struct read_report own = {.incomplete = report->incomplete};
+    uint64_t points = 0;
     if (plain)
-        reader_fill_column(r, f->column, &own);
+        points = reader_fill_column(r, f->column, &own);
     else
         walk(r, f, s->step_ms, s->from_ms, s->until_ms, &own);
     s->tiers |= own.tiers;
     report->tiers |= own.tiers;
     if (own.incomplete && !report->incomplete)
         report_add(report, &own.why);
+    return points;
 }
 
 /* What the finer archives have of [from_ms, until_ms), for slots that are still empty. */
@@ -248,7 +250,8 @@ int reader_fetch_planned(struct reader *r, uint32_t series, const struct read_ra
     int64_t from = clamp_time(range->from_ms), until = from;
     if (plan->n)
         from = plan->span[0].from_ms, until = plan->span[plan->n - 1].until_ms;
-    rc = reader_make_column(series, plan->step_ms, from, until, range->max_slots, column, err);
+    rc =
+        reader_make_column_in(range->room, series, plan->step_ms, from, until, range->max_slots, column, err);
     if (rc != OK)
         return rc;
     uint32_t base_step_ms = a.archives.archives[0].step_ms;
@@ -263,12 +266,14 @@ int reader_fetch_planned(struct reader *r, uint32_t series, const struct read_ra
                         column->n,
                         ROLLUP_SLOT_INIT};
     int64_t begun = reader_begin(r, report);
+    bool plain = plan->step_ms == base_step_ms;
+    uint64_t points = 0;
     spans->n = plan->n;
     for (size_t i = 0; i < plan->n; i++) {
         const struct plan_span *s = &plan->span[i];
         spans->span[i] =
             (struct read_span){s->from_ms, s->until_ms, a.archives.archives[s->archive].step_ms, 0};
-        read_span(r, &f, plan->step_ms == base_step_ms, &spans->span[i], report);
+        points += read_span(r, &f, plain, &spans->span[i], report);
     }
     finish_slot(&f);
     if (plan->step_ms > a.fine.step_ms)
@@ -276,6 +281,6 @@ int reader_fetch_planned(struct reader *r, uint32_t series, const struct read_ra
     if (a.sums)
         clear_thinned(column, sums);
     reader_count_incomplete(r, before, report);
-    reader_end(r, begun, column);
+    reader_end(r, begun, plain ? points : reader_count_points(column));
     return OK;
 }

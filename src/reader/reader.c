@@ -65,7 +65,13 @@ void reader_clear_column(struct column *c)
 int reader_make_column(uint32_t series, int64_t step_ms, int64_t from_ms, int64_t until_ms, size_t max_slots,
                        struct column *c, struct err *err)
 {
-    *c = (struct column){.series = series, .step_ms = step_ms};
+    return reader_make_column_in(NULL, series, step_ms, from_ms, until_ms, max_slots, c, err);
+}
+
+int reader_make_column_in(double *values, uint32_t series, int64_t step_ms, int64_t from_ms, int64_t until_ms,
+                          size_t max_slots, struct column *c, struct err *err)
+{
+    *c = (struct column){.series = series, .step_ms = step_ms, .values = values};
     c->start_ms = ceil_to(clamp_time(from_ms), step_ms);
     int64_t end = ceil_to(clamp_time(until_ms), step_ms);
     if (end <= c->start_ms)
@@ -76,7 +82,8 @@ int reader_make_column(uint32_t series, int64_t step_ms, int64_t from_ms, int64_
                        "a series of %llu points was asked for, the limit is %zu; ask for less time",
                        (unsigned long long)n, max_slots);
     c->n = (size_t)n;
-    c->values = xmalloc(c->n * sizeof *c->values);
+    if (!values)
+        c->values = xmalloc(c->n * sizeof *c->values);
     reader_clear_column(c);
     return OK;
 }
@@ -98,7 +105,7 @@ static int lay_part(void *ctx, const struct part *p)
     return 0;
 }
 
-void reader_fill_column(struct reader *r, struct column *c, struct read_report *report)
+uint64_t reader_fill_column(struct reader *r, struct column *c, struct read_report *report)
 {
     struct hot_copies hot = {0};
     struct err why = ERR_INIT;
@@ -115,9 +122,10 @@ void reader_fill_column(struct reader *r, struct column *c, struct read_report *
     if (overlay.damage.code)
         report_add(report, &overlay.damage);
     hot_copies_release(&hot);
+    return overlay.points;
 }
 
-static uint64_t count_points(const struct column *c)
+uint64_t reader_count_points(const struct column *c)
 {
     uint64_t n = 0;
     for (size_t i = 0; i < c->n; i++)
@@ -131,13 +139,13 @@ int64_t reader_begin(struct reader *r, struct read_report *report)
     return r->o.metrics ? clock_mono_us(clock_system()) : 0;
 }
 
-void reader_end(struct reader *r, int64_t begun_us, const struct column *c)
+void reader_end(struct reader *r, int64_t begun_us, uint64_t points)
 {
     if (!r->o.metrics)
         return;
     histogram_observe_us(r->fetch_seconds, (uint64_t)(clock_mono_us(clock_system()) - begun_us));
     counter_add(r->series, 1);
-    counter_add(r->points, count_points(c));
+    counter_add(r->points, points);
 }
 
 int reader_fetch(struct reader *r, uint32_t series, int64_t from_ms, int64_t until_ms, size_t max_slots,
@@ -151,9 +159,8 @@ int reader_fetch(struct reader *r, uint32_t series, int64_t from_ms, int64_t unt
     if (rc < 0)
         return rc;
     int64_t begun = reader_begin(r, report);
-    if (column->n)
-        reader_fill_column(r, column, report);
+    uint64_t points = column->n ? reader_fill_column(r, column, report) : 0;
     reader_count_incomplete(r, before, report);
-    reader_end(r, begun, column);
+    reader_end(r, begun, points);
     return OK;
 }

@@ -64,6 +64,7 @@ struct read_range {
     int64_t from_ms, until_ms;
     int64_t now_ms;                 /* retention is counted back from here */
     size_t max_slots;               /* ERR_LIMIT above */
+    double *room;                   /* for max_slots values, becomes column->values; NULL: malloc'ed */
     int64_t max_step_ms;            /* 0: as fine as it is kept; else coarser archives will do, see below */
     enum aggregation consolidation; /* then: what the answer's slots will be put together by */
 };

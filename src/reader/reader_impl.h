@@ -13,15 +13,19 @@ struct reader {
 /* Snaps the range to a grid and makes a column of missing values. ERR_LIMIT: over max_slots. */
 int reader_make_column(uint32_t series, int64_t step_ms, int64_t from_ms, int64_t until_ms, size_t max_slots,
                        struct column *c, struct err *err) must_check;
+/* The same in `values`, which has room for max_slots; NULL: malloc'ed. */
+int reader_make_column_in(double *values, uint32_t series, int64_t step_ms, int64_t from_ms, int64_t until_ms,
+                          size_t max_slots, struct column *c, struct err *err) must_check;
 void reader_clear_column(struct column *c);
-/* Fills it from the base archive, whose step the column has. */
-void reader_fill_column(struct reader *r, struct column *c, struct read_report *report);
+/* Fills it from the base archive, whose step the column has; returns how many points were found. */
+uint64_t reader_fill_column(struct reader *r, struct column *c, struct read_report *report);
 /* The parts of all windows that overlap the range, from warm and cold. */
 void reader_read_warm(struct reader *r, uint32_t series, uint32_t step_ms, int64_t from_ms, int64_t until_ms,
                       warm_part_fn fn, void *ctx, struct read_report *report);
 /* Times and counts an answer; begun_us from reader_begin. */
 int64_t reader_begin(struct reader *r, struct read_report *report);
-void reader_end(struct reader *r, int64_t begun_us, const struct column *c);
+void reader_end(struct reader *r, int64_t begun_us, uint64_t points);
+uint64_t reader_count_points(const struct column *c);
 
 /* Beyond any time stamp there is, and far from overflow. */
 #define TIME_LIMIT (INT64_MAX / 4)

@@ -6,8 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define HTTP_STOP_MS 2000
-#define DAY_MS       86400000ll
+#define HTTP_STOP_MS      2000
+#define QUERY_HELPERS_MAX 15
+#define DAY_MS            86400000ll
 
 static int64_t oldest_of(void *ctx, const char *name, size_t len, int64_t now_ms)
 {
@@ -63,6 +64,13 @@ static size_t what_is_waited_for(void *ctx, struct readiness_wait *out, size_t m
     return 1;
 }
 
+/* One for each further processor. */
+static unsigned helping_threads(void)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 2 ? 0 : n > QUERY_HELPERS_MAX ? QUERY_HELPERS_MAX : (unsigned)n - 1;
+}
+
 static int add_graphite_api(struct server *s, struct readiness ready, struct err *err)
 {
     s->query_source = query_source_new(s->catalog, s->reader);
@@ -75,6 +83,7 @@ static int add_graphite_api(struct server *s, struct readiness ready, struct err
                 .max_ms = config_duration_ms(s->config, "query.timeout"),
                 .coarse_from = (size_t)config_int(s->config, "query.coarse_from"),
             },
+        .helpers = helping_threads(),
         .clock = s->clock,
         .metrics = s->metrics,
         .readiness = ready,

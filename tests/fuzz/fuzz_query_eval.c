@@ -43,8 +43,9 @@ static void format_all(struct query_result *r, unsigned options)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct query_env env = {&source()->base,
-                            {.max_series = 100, .max_points = 20000, .max_ms = 300, .coarse_from = 1}};
+    struct query_env env = {
+        .source = &source()->base,
+        .limits = {.max_series = 100, .max_points = 20000, .max_ms = 300, .coarse_from = 1}};
     struct query_result result;
     struct err err = ERR_INIT;
     if (!size)

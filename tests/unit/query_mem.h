@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct mem_series {
     char *name;
@@ -19,7 +20,8 @@ struct mem_source {
     struct query_source base;
     struct mem_series *v;
     size_t n;
-    bool broken; /* reads are incomplete */
+    bool broken;       /* reads are incomplete */
+    unsigned delay_us; /* of each read */
 };
 
 static struct mem_source *mem_of(struct query_source *s)
@@ -201,6 +203,8 @@ static int mem_fetch(struct query_source *src, uint32_t id, const struct read_ra
         report->incomplete = true;
         err_set(&report->why, ERR_IO, "the disk is on fire");
     }
+    if (mem_of(src)->delay_us)
+        usleep(mem_of(src)->delay_us);
     memset(c, 0, sizeof *c);
     *sums = (struct read_sums){0};
     c->series = id;
@@ -210,11 +214,12 @@ static int mem_fetch(struct query_source *src, uint32_t id, const struct read_ra
     spans->n = 1;
     spans->span[0] = (struct read_span){c->start_ms, c->start_ms + (int64_t)c->n * c->step_ms,
                                         (uint32_t)c->step_ms, READ_WARM};
+    c->values = range->room;
     if (!c->n)
         return OK;
     if (c->n > range->max_slots)
         return err_set(err, ERR_LIMIT, "too many slots");
-    c->values = xmalloc(c->n * sizeof *c->values);
+    c->values = range->room ? range->room : xmalloc(c->n * sizeof *c->values);
     sums->points = (uint32_t)(c->step_ms / 1000 / s->step_s);
     if (sums->points > 1) {
         sums->sum = xmalloc(c->n * sizeof *sums->sum);
