@@ -1,6 +1,7 @@
 #include "backup/backup.h"
 
 #include "base/killpoint.h"
+#include "base/mem.h"
 
 #include "backup/copy.h"
 #include "backup/store.h"
@@ -8,7 +9,9 @@
 #include "backup/tree.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -134,6 +137,38 @@ int backup_to_dir(const struct backup_source *from, const char *dir, unsigned ke
     backup_manifest_release(&r.before);
     backup_manifest_release(&r.made);
     store_close(&r.store);
+    return rc;
+}
+
+int backup_refuse_inside(const char *data_dir, const char *to, struct err *err)
+{
+    char data[PATH_MAX], dir[PATH_MAX];
+    if (!realpath(data_dir, data))
+        return OK;
+    const char *slash = strrchr(to, '/');
+    char *parent = slash ? xstrndup(to, slash == to ? 1 : (size_t)(slash - to)) : xstrdup(".");
+    bool known = realpath(to, dir) || realpath(parent, dir);
+    size_t n = strlen(data);
+    free(parent);
+    if (known && !strncmp(dir, data, n) && (dir[n] == '/' || dir[n] == '\0'))
+        return err_set(err, ERR_INVALID, "%.200s is inside the data directory; choose a place elsewhere", to);
+    return OK;
+}
+
+int backup_newest(const char *dir, int64_t *time_ms, struct err *err)
+{
+    struct store s;
+    struct backup_manifest m = {0};
+    struct stat st;
+    if (stat(dir, &st) < 0 || tree_is_empty(dir))
+        return err_set(err, ERR_NOT_FOUND, "there is no backup in %s", dir);
+    int rc = store_open(&s, dir, false, err);
+    if (rc < 0)
+        return rc;
+    rc = store_load(&s, 0, &m, err);
+    *time_ms = m.time_ms;
+    backup_manifest_release(&m);
+    store_close(&s);
     return rc;
 }
 

@@ -45,6 +45,11 @@ int backup_to_dir(const struct backup_source *from, const char *dir, unsigned ke
 int backup_to_tar(const struct backup_source *from, int fd, const struct backup_io *io,
                   struct backup_result *out, struct err *err) must_check;
 
+/* A backup inside the data directory would be in the next backup, and gone with the disk: ERR_INVALID. */
+int backup_refuse_inside(const char *data_dir, const char *to, struct err *err) must_check;
+/* When the newest generation in `dir` was made. ERR_NOT_FOUND: there is none. */
+int backup_newest(const char *dir, int64_t *time_ms, struct err *err) must_check;
+
 /* Reads every byte of a generation (0: the newest). ERR_CORRUPT names the first damaged file. */
 int backup_verify(const char *dir, uint64_t generation, const struct backup_io *io, struct backup_result *out,
                   struct err *err) must_check;

@@ -3,25 +3,23 @@
 
 #include "backup/snapshots.h"
 #include "base/clock.h"
-#include "base/mem.h"
 #include "cli/answer.h"
 #include "cli/fetch.h"
+#include "cli/job.h"
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "server/data_dir.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define DEFAULT_URL "http://127.0.0.1:8012"
-
 static const char usage[] =
     "usage: carat backup DIR|- [--url URL | --data DATA_DIR] [--keep N] [--quiet]\n"
     "       carat backup --verify DIR [--generation N] [--quiet]\n"
+    "       carat backup --job [--url URL]\n"
     "\n"
     "Copies everything a server holds, while it runs: all that was acknowledged before the command\n"
     "began is in the backup. Run it on the server's machine, as a user who may read its data directory.\n"
@@ -33,18 +31,20 @@ static const char usage[] =
     "      --keep N           keep the N newest generations in DIR (default 1)\n"
     "      --verify           read a backup and compare every checksum; copies nothing\n"
     "      --generation N     the generation to verify (default the newest)\n"
+    "      --job              have the server make a backup into its own backup.dir, and follow it\n"
     "  -q, --quiet            show no progress\n"
     "\n"
     "examples: carat backup /mnt/backup/carat --keep 7\n"
     "          carat backup - | zstd | ssh store 'cat > carat.tar.zst'\n";
 
-enum { OPT_URL = 2, OPT_DATA, OPT_KEEP, OPT_VERIFY, OPT_GENERATION, OPT_QUIET };
+enum { OPT_URL = 2, OPT_DATA, OPT_KEEP, OPT_VERIFY, OPT_GENERATION, OPT_JOB, OPT_QUIET };
 static const struct option_spec specs[] = {
     {"url", 'u', true, OPT_URL},
     {"data", 0, true, OPT_DATA},
     {"keep", 0, true, OPT_KEEP},
     {"verify", 0, false, OPT_VERIFY},
     {"generation", 0, true, OPT_GENERATION},
+    {"job", 0, false, OPT_JOB},
     {"quiet", 'q', false, OPT_QUIET},
     {NULL, 0, false, 0},
 };
@@ -52,7 +52,7 @@ static const struct option_spec specs[] = {
 struct backup_options {
     const char *url, *data, *to;
     uint64_t keep, generation;
-    bool verify, quiet;
+    bool verify, job, quiet;
 };
 
 static int take_option(struct backup_options *b, int id, const char *value, struct err *err)
@@ -76,6 +76,9 @@ static int take_option(struct backup_options *b, int id, const char *value, stru
     case OPT_VERIFY:
         b->verify = true;
         return OK;
+    case OPT_JOB:
+        b->job = true;
+        return OK;
     case OPT_QUIET:
         b->quiet = true;
         return OK;
@@ -92,28 +95,15 @@ static int read_options(struct backup_options *b, int argc, char **argv, struct 
         rc = take_option(b, id, value, err);
     if (rc < 0)
         return rc;
+    if (b->job)
+        return b->to || b->verify || b->data ? err_set(err, ERR_INVALID, "--job takes nothing but --url")
+                                             : OK;
     if (!b->to)
         return err_set(err, ERR_INVALID, "a directory is missing; `carat help backup` has examples");
     if (b->verify && (!strcmp(b->to, "-") || b->url || b->data))
         return err_set(err, ERR_INVALID, "--verify takes a directory and neither --url nor --data");
     if (b->url && b->data)
         return err_set(err, ERR_INVALID, "--url and --data exclude each other");
-    return OK;
-}
-
-/* A backup inside the data directory would be in the next backup, and gone with the disk. */
-static int refuse_inside(const char *data_dir, const char *to, struct err *err)
-{
-    char data[PATH_MAX], dir[PATH_MAX];
-    if (!strcmp(to, "-") || !realpath(data_dir, data))
-        return OK;
-    const char *slash = strrchr(to, '/');
-    char *parent = slash ? xstrndup(to, slash == to ? 1 : (size_t)(slash - to)) : xstrdup(".");
-    bool known = realpath(to, dir) || realpath(parent, dir);
-    size_t n = strlen(data);
-    free(parent);
-    if (known && !strncmp(dir, data, n) && (dir[n] == '/' || dir[n] == '\0'))
-        return err_set(err, ERR_INVALID, "%.200s is inside the data directory; choose a place elsewhere", to);
     return OK;
 }
 
@@ -185,7 +175,7 @@ static int copy_snapshot(const struct backup_options *b, const struct remote *r,
         err_prefix(err, "the server's snapshot cannot be read; run this on the server's machine");
     if (rc == OK) {
         snprintf(root, sizeof root, "%s/../..", r->path);
-        rc = refuse_inside(root, b->to, err);
+        rc = !strcmp(b->to, "-") ? OK : backup_refuse_inside(root, b->to, err);
         snprintf(root, sizeof root, "%s/" SNAPSHOT_DATA, r->path);
         if (rc == OK)
             rc = copy(b, &(struct backup_source){root, &m}, p, out, err);
@@ -217,7 +207,7 @@ static int back_up_idle(const struct backup_options *b, struct progress *p, stru
     struct backup_manifest m = {0};
     if (snprintf(path, sizeof path, "%s/FORMAT", b->data) >= PATH_MAX || access(path, F_OK) < 0)
         return err_set(err, ERR_NOT_FOUND, "%.300s is not a data directory of carat", b->data);
-    int rc = refuse_inside(b->data, b->to, err);
+    int rc = !strcmp(b->to, "-") ? OK : backup_refuse_inside(b->data, b->to, err);
     if (rc == OK)
         rc = data_dir_open(&d, b->data, err);
     if (rc < 0)
@@ -246,6 +236,15 @@ static void report(const struct backup_options *b, FILE *to, const struct backup
                 r->generation, when, r->files, all, r->copied_files, copied);
 }
 
+static int run_job(const struct cli_io *io, const struct backup_options *b)
+{
+    json_t *request = json_pack("{s:s}", "kind", "backup"), *job = NULL;
+    int code = job_follow(io, "backup", b->url ? b->url : DEFAULT_URL, request, &job);
+    json_decref(job);
+    json_decref(request);
+    return code;
+}
+
 static int run(const struct cli_io *io, int argc, char **argv)
 {
     struct backup_options b = {.keep = 1};
@@ -256,6 +255,8 @@ static int run(const struct cli_io *io, int argc, char **argv)
         fprintf(io->err, "carat backup: %s\n", err.text);
         return CLI_USAGE;
     }
+    if (b.job)
+        return run_job(io, &b);
     progress_begin(&p, io->err, b.quiet);
     int rc = b.verify ? backup_verify(b.to, b.generation, &p.io, &result, &err)
              : b.data ? back_up_idle(&b, &p, &result, &err)

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "catalog/catalog_store.h"
 #include "hot/hot_mem.h"
+#include "server/backup_job.h"
 #include "server/cold_check.h"
 #include "writer/replay.h"
 #include "writer/verify.h"
@@ -521,6 +522,7 @@ static const struct job_kind kinds[] = {
     {"replay", "seconds of stream", parse_replay, run_replay, free_replay_args},
     {"verify", "bytes", parse_verify, run_verify, free},
     {"rebuild", "series", parse_rebuild, run_rebuild, free_rebuild_args},
+    {"backup", "bytes", backup_job_parse, backup_job_run, NULL},
 };
 
 int jobs_open(struct server *s, struct err *err)

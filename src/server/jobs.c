@@ -283,6 +283,16 @@ int jobs_start(struct jobs *s, const char *body, size_t n, uint64_t *id, struct 
     return rc;
 }
 
+bool jobs_pending(struct jobs *s, const char *kind)
+{
+    bool pending = false;
+    pthread_mutex_lock(&s->mtx);
+    for (const struct job *j = s->newest; j && !pending; j = j->older)
+        pending = !has_ended(j) && !strcmp(j->kind->name, kind);
+    pthread_mutex_unlock(&s->mtx);
+    return pending;
+}
+
 int jobs_cancel(struct jobs *s, uint64_t id, struct err *err)
 {
     int rc = OK;

@@ -49,6 +49,8 @@ void jobs_free(struct jobs *s); /* stopped; NULL is fine */
 int jobs_start(struct jobs *s, const char *body, size_t n, uint64_t *id, struct err *err) must_check;
 /* ERR_NOT_FOUND. A job that has ended is left as it is. */
 int jobs_cancel(struct jobs *s, uint64_t id, struct err *err) must_check;
+/* Whether a job of this kind waits or runs. */
+bool jobs_pending(struct jobs *s, const char *kind);
 /* Appends a JSON object (doc/jobs.md), or for the list {"jobs":[...]}, newest first. ERR_NOT_FOUND. */
 int jobs_show(struct jobs *s, uint64_t id, struct buf *json, struct err *err) must_check;
 void jobs_list(struct jobs *s, struct buf *json);

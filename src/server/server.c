@@ -1,6 +1,7 @@
 #include "server/server.h"
 
 #include "base/log.h"
+#include "server/backup_job.h"
 #include "server/server_impl.h"
 
 #include <signal.h>
@@ -84,9 +85,13 @@ static int open_all(struct server *s, struct err *err)
     if (rc == OK)
         rc = watch_disk(s, err);
     if (rc == OK)
+        rc = backup_job_new(s, &s->backup_job, err);
+    if (rc == OK)
         rc = jobs_open(s, err);
     if (rc == OK)
         rc = doors_open(s, err);
+    if (rc == OK)
+        rc = backup_job_start(s->backup_job, err);
     if (rc == OK)
         rc = local_agent_start(s, err);
     if (rc == OK)
@@ -100,6 +105,7 @@ static void close_all(struct server *s)
     local_agent_stop(s);
     self_watch_stop(s);
     doors_close(s);
+    backup_job_stop(s->backup_job);
     jobs_close(s);
     if (s->stream)
         stream_close(s->stream);
@@ -107,6 +113,7 @@ static void close_all(struct server *s)
     doors_free(s);
     disk_watch_stop(s->disk);
     jobs_free(s->jobs);
+    backup_job_free(s->backup_job);
     storage_close(s, deadline_ms);
     rules_free(s->rules);
     data_dir_close(&s->dir);

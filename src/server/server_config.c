@@ -98,6 +98,10 @@ const struct config_key server_config_keys[] = {
            "How to reach PostgreSQL, as libpq takes it; without a password."),
     PATH("catalog.postgres_password_file", "",
          "A file with the password; empty: libpq's own places (PGPASSFILE, PGPASSWORD)."),
+    PATH("backup.dir", "", "Where the server's own backups go, outside data.dir; empty: it makes none."),
+    DURATION("backup.interval", "1d", "Time between two backups; 0s: only when asked."),
+    INT("backup.keep", "7", 1, 10000, "Generations of backups that are kept."),
+
     INT("catalog.max_series", "100000000", 1, 4000000000, "New series beyond this many are rejected."),
 
     SIZE("disk.min_free", "1G", "With less free space in data.dir no points are taken; 0: never stop."),

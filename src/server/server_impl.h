@@ -31,6 +31,7 @@
 #include "writer/writer.h"
 
 struct agent;
+struct backup_job;
 
 struct server {
     const struct config *config;
@@ -65,6 +66,7 @@ struct server {
     struct query_source *query_source;
     struct api_admin api_admin;
     struct jobs *jobs;
+    struct backup_job *backup_job;
     struct scrub *scrub; /* NULL if switched off */
     struct agent *agent; /* NULL if switched off */
     struct watch *watch; /* NULL if switched off */

@@ -176,7 +176,8 @@ class Yard:
         return os.path.join(self.dir, name)
 
     def settings(self, schemas='schemas'):
-        return (*SETTINGS, f'retention.schemas={self.path(schemas)}', f'retention.aggregation={self.path("aggregation")}')
+        return (*SETTINGS, f'retention.schemas={self.path(schemas)}', f'retention.aggregation={self.path("aggregation")}',
+                f'backup.dir={self.path("backup")}', 'backup.interval=0s', 'backup.keep=2')
 
     def rules(self, old, name='schemas', rest=ALL):
         with open(self.path(name), 'w', encoding='utf-8') as f:
@@ -371,6 +372,9 @@ class Yard:
 
     def kill_backup(self, name):
         passes = self.random.randint(1, 3) if name == 'backup.file_copied' else 1
+        if self.random.random() < 0.3:
+            self.kill_own_backup(name, passes)
+            return
         if name == 'backup.small_file_temp' and self.random.random() < 0.5:
             shutil.rmtree(self.path('backup'), ignore_errors=True)
         for _ in range(6):  # generations to be forgotten come with the third
@@ -386,6 +390,17 @@ class Yard:
         self.kills += 1
         if any(n.startswith('manifest-') and n.endswith('.json') for n in os.listdir(self.path('backup'))):
             self.good('backup', '--verify', self.path('backup'))
+        self.whole_backup()
+
+    def kill_own_backup(self, name, passes):
+        """The server with its own backup; the points of small files and of the manifest are those of its snapshot, too."""
+        def trigger():
+            for _ in range(4):  # generations to be forgotten come with the third
+                self.post_job(kind='backup')
+        self.points.arm(name, passes)
+        trigger()
+        self.wait_for_death(name, passes)
+        self.come_back()
         self.whole_backup()
 
     def whole_backup(self):

@@ -300,6 +300,62 @@ class Killed(Case):
             self.check(other, client.host, client.acked, client.sent)
 
 
+class ByTheServer(Case):
+    def server(self, *settings):
+        return carat.Carat((*BUSY, f'backup.dir={self.path("b")}', *settings))
+
+    def test_when_asked(self):
+        with self.server('backup.interval=0s', 'backup.keep=2') as server:
+            client = clients_for(server, 1, random.randrange(1 << 20))[0]
+            carat.wait_for('flushed windows', lambda: server.metric('carat_windows_flushed_total') > 50)
+            for i in range(3):
+                must = client.acknowledged()
+                r = self.good('backup', '--job', '--url', server.url(''))
+                self.assertIn(b'generation %d' % (i + 1), r.stdout)
+            client.stop()
+            job = json.loads(server.get('/api/v1/jobs')[1])['jobs'][0]
+            self.assertEqual((job['kind'], job['state'], job['result']['generation']), ('backup', 'done', 3))
+            self.assertEqual(job['done'], job['total'])
+            self.assertLess(job['result']['copiedFiles'], job['result']['files'])
+            self.assertEqual(server.metric('carat_backups_total'), 3)
+            self.assertEqual(os.listdir(os.path.join(server.data, 'snapshots')), [])
+        self.assertEqual(len([n for n in os.listdir(self.path('b')) if n.startswith('manifest-')]), 2)
+        self.good('backup', '--verify', self.path('b'))
+        self.good('restore', self.path('b'), '--to', self.path('data'))
+        with carat.Carat(data=self.path('data')) as other:
+            self.check(other, client.host, must, client.sent)
+
+    def test_by_itself(self):
+        with self.server('backup.interval=1s') as server:
+            server.graphite_send(f'a.b 1.5 {OLDEST}\n')
+            carat.wait_for('two backups', lambda: server.metric('carat_backups_total') >= 2)
+            self.assertGreater(server.metric('carat_backup_newest_timestamp_seconds'), time.time() - 60)
+            server.restart()
+            carat.wait_for('a third', lambda: server.metric('carat_backups_total') >= 1)
+        self.good('restore', self.path('b'), '--to', self.path('data'))
+        with carat.Carat(data=self.path('data')) as other:
+            self.assertEqual(other.value_at('a.b', OLDEST), 1.5)
+        with self.server('backup.interval=7d') as server:  # there is a fresh one
+            self.assertGreater(server.metric('carat_backup_newest_timestamp_seconds'), time.time() - 600)
+            self.assertEqual(server.metric('carat_backups_total'), 0)
+
+    def test_places_that_do_not_do(self):
+        with carat.Carat() as server:
+            r = run_carat('backup', '--job', '--url', server.url(''))
+            self.assertEqual(r.returncode, 1)
+            self.assertIn(b'backup.dir is not set', r.stderr)
+            inside = os.path.join(server.data, 'b')
+        with self.assertRaisesRegex(carat.Refused, 'backup.dir.*inside the data directory'):
+            with carat.Carat((f'data.dir={self.path("d")}', f'backup.dir={self.path("d")}/b'), data=self.path('d')):
+                pass
+        self.assertFalse(os.path.exists(inside))
+        os.makedirs(self.path('b/mine'))
+        with self.server('backup.interval=1s') as server:
+            carat.wait_for('a failure', lambda: server.metric('carat_backup_failures_total') > 0)
+            self.assertEqual(server.get('/healthz')[0], 200)
+        self.assertEqual(os.listdir(self.path('b')), ['mine'])
+
+
 class Refusals(Case):
     def bad(self, code, *args, **more):
         r = run_carat(*args, **more)
