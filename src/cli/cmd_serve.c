@@ -11,29 +11,36 @@
 #define DEFAULT_FILE "carat.conf"
 
 static const char usage[] =
-    "usage: carat serve [-c FILE] [--set section.key=value]... [--print-config]\n"
+    "usage: carat serve [-c FILE] [--roles LIST] [--set section.key=value]... [--print-config]\n"
     "\n"
     "Runs the server in the foreground until SIGTERM or SIGINT.\n"
     "\n"
     "  -c, --config FILE          read this file; without it ./" DEFAULT_FILE " if there is one\n"
     "      --set section.key=value  override one key; may be given many times\n"
+    "      --roles LIST           all (default), or some of ingest,writer,mover,reader: the same as\n"
+    "                             --set server.roles=LIST\n"
     "      --print-config         print every key with its value and where it came from, and exit\n"
     "\n"
     "Log lines go to stderr. Exit code: 0 after a clean stop, 1 if it failed, 2 if the command\n"
     "line or the configuration is wrong.\n";
 
-enum { OPT_CONFIG = 2, OPT_SET, OPT_PRINT };
+enum { OPT_CONFIG = 2, OPT_SET, OPT_ROLES, OPT_PRINT };
 static const struct option_spec specs[] = {
-    {"config", 'c', true, OPT_CONFIG},
-    {"set", 0, true, OPT_SET},
-    {"print-config", 0, false, OPT_PRINT},
-    {NULL, 0, false, 0},
+    {"config", 'c', true, OPT_CONFIG},     {"set", 0, true, OPT_SET}, {"roles", 0, true, OPT_ROLES},
+    {"print-config", 0, false, OPT_PRINT}, {NULL, 0, false, 0},
 };
 
 static int load_file(struct config *c, const char *path, struct err *err)
 {
     int rc = config_load_file(c, path ? path : DEFAULT_FILE, err);
     return rc == ERR_NOT_FOUND && !path ? OK : rc;
+}
+
+static int set_roles(struct config *c, const char *list, struct err *err)
+{
+    char text[128];
+    snprintf(text, sizeof text, "server.roles=%s", list);
+    return config_set(c, text, err);
 }
 
 /* The file first, wherever --config stands, then each --set in order. */
@@ -55,6 +62,8 @@ static int gather(struct config *c, int argc, char **argv, bool *print, struct e
     for (int id; rc == OK && (id = options_next(&o, &value, err)) != OPTIONS_END;)
         if (id == OPT_SET)
             rc = config_set(c, value, err);
+        else if (id == OPT_ROLES)
+            rc = set_roles(c, value, err);
     return rc;
 }
 

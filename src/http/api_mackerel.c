@@ -436,8 +436,12 @@ static void get_service_names(void *ctx, struct http_request *r)
 
 void api_mackerel_routes(struct api_mackerel *a, struct http_server *s)
 {
-    http_server_route(s, "POST", "/api/v0/tsdb", post_hosts, a);
-    http_server_route(s, "POST", "/api/v0/services/:service/tsdb", post_service, a);
+    if (a->o.sink) {
+        http_server_route(s, "POST", "/api/v0/tsdb", post_hosts, a);
+        http_server_route(s, "POST", "/api/v0/services/:service/tsdb", post_service, a);
+    }
+    if (!a->o.reader)
+        return;
     http_server_route(s, "GET", "/api/v0/hosts/:id/metrics", get_host_metrics, a);
     http_server_route(s, "GET", "/api/v0/services/:service/metrics", get_service_metrics, a);
     http_server_route(s, "GET", "/api/v0/tsdb/latest", get_latest, a);

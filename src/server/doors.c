@@ -38,7 +38,7 @@ static void open_sink(struct server *s)
 static int open_graphite(struct server *s, struct err *err)
 {
     const char *address = config_string(s->config, "graphite.listen");
-    if (!*address)
+    if (!*address || !s->sink)
         return OK;
     struct graphite_listener_options o = {
         .address = address,
@@ -58,7 +58,7 @@ static size_t what_is_waited_for(void *ctx, struct readiness_wait *out, size_t m
 {
     struct server *s = ctx;
     struct err why = ERR_INIT;
-    if (max == 0 || writer_caught_up(s->writer, &why))
+    if (max == 0 || !s->writer || writer_caught_up(s->writer, &why))
         return 0;
     snprintf(out[0].text, sizeof out[0].text, "%.*s", (int)sizeof out[0].text - 1, why.text);
     return 1;
@@ -96,22 +96,26 @@ static int add_graphite_api(struct server *s, struct readiness ready, struct err
 
 static int start_job(void *ctx, const char *body, size_t n, uint64_t *id, struct err *err)
 {
-    return jobs_start(ctx, body, n, id, err);
+    struct server *s = ctx;
+    if (!s->writer || !s->reader)
+        return err_set(err, ERR_UNSUPPORTED,
+                       "jobs run in a process with the roles writer and reader; this one has not both");
+    return jobs_start(s->jobs, body, n, id, err);
 }
 
 static int show_job(void *ctx, uint64_t id, struct buf *json, struct err *err)
 {
-    return jobs_show(ctx, id, json, err);
+    return jobs_show(((struct server *)ctx)->jobs, id, json, err);
 }
 
 static int cancel_job(void *ctx, uint64_t id, struct err *err)
 {
-    return jobs_cancel(ctx, id, err);
+    return jobs_cancel(((struct server *)ctx)->jobs, id, err);
 }
 
 static void list_jobs(void *ctx, struct buf *json)
 {
-    jobs_list(ctx, json);
+    jobs_list(((struct server *)ctx)->jobs, json);
 }
 
 static void add_backup_api(struct server *s)
@@ -149,11 +153,12 @@ static int add_routes(struct server *s, struct err *err)
         .job_show = show_job,
         .job_cancel = cancel_job,
         .job_list = list_jobs,
-        .jobs = s->jobs,
+        .jobs = s,
     };
     api_admin_routes(&s->api_admin, s->http);
-    add_backup_api(s);
-    return add_graphite_api(s, ready, err);
+    if (s->roles == ROLE_ALL)
+        add_backup_api(s);
+    return s->reader ? add_graphite_api(s, ready, err) : OK;
 }
 
 static int open_http(struct server *s, struct err *err)
@@ -174,13 +179,16 @@ static int open_http(struct server *s, struct err *err)
 
 int doors_open(struct server *s, struct err *err)
 {
-    open_sink(s);
+    if (s->roles & ROLE_INGEST)
+        open_sink(s);
     int rc = open_http(s, err);
     if (rc == OK)
         rc = open_graphite(s, err);
     if (rc != OK)
         return rc;
-    log_info("server", "serving", "http.listen=%s graphite.listen=%s data.dir=%s version=%s",
+    char roles[40];
+    roles_name(s->roles, roles);
+    log_info("server", "serving", "roles=%s http.listen=%s graphite.listen=%s data.dir=%s version=%s", roles,
              config_string(s->config, "http.listen"), config_string(s->config, "graphite.listen"),
              s->dir.path, CARAT_VERSION);
     return OK;

@@ -27,7 +27,7 @@ void server_own_url(struct server *s, char *out, size_t size)
 int local_agent_start(struct server *s, struct err *err)
 {
     char url[300], id[HOST_ID_MAX + 1];
-    if (!config_bool(s->config, "agent.enabled"))
+    if (!s->sink || !config_bool(s->config, "agent.enabled"))
         return OK;
     server_own_url(s, url, sizeof url);
     const char *host_id = config_string(s->config, "agent.host_id");

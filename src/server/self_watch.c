@@ -42,7 +42,7 @@ static size_t far_days(struct server *s, unsigned *out)
 int self_watch_start(struct server *s, struct err *err)
 {
     char url[300], node[65];
-    if (!config_bool(s->config, "watch.store"))
+    if (!s->sink || !config_bool(s->config, "watch.store"))
         return OK;
     server_own_url(s, url, sizeof url);
     node_name(s->config, node, sizeof node);
@@ -53,7 +53,7 @@ int self_watch_start(struct server *s, struct err *err)
         .clock = s->clock,
         .node = node,
         .interval_ms = config_duration_ms(s->config, "watch.interval"),
-        .probe_interval_ms = probe_ms,
+        .probe_interval_ms = s->reader ? probe_ms : 0, /* what cannot be read here is probed from elsewhere */
         .far_interval_ms = probe_ms > FAR_EVERY_MS ? probe_ms : FAR_EVERY_MS,
         .probe = {.url = url,
                   .direct = true,

@@ -76,7 +76,11 @@ static int watch_disk(struct server *s, struct err *err)
 
 static int open_all(struct server *s, struct err *err)
 {
-    int rc = data_dir_open(&s->dir, config_string(s->config, "data.dir"), err);
+    int rc = roles_parse(config_string(s->config, "server.roles"), &s->roles, err);
+    if (rc == OK)
+        rc = roles_check(s->roles, s->config, err);
+    if (rc == OK)
+        rc = data_dir_open(&s->dir, config_string(s->config, "data.dir"), err);
     if (rc == OK)
         rc = rules_new(config_string(s->config, "retention.schemas"),
                        config_string(s->config, "retention.aggregation"), &s->rules, err);

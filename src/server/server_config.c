@@ -34,6 +34,8 @@
 
 const struct config_key server_config_keys[] = {
     PATH("data.dir", "./data", "Everything the server keeps is under this directory."),
+    STRING("server.roles", "all",
+           "What this process does: all, or some of ingest, writer, mover, reader with commas."),
     STRING("log.level", "info", "Least level that is logged: debug, info, warn or error."),
 
     STRING("http.listen", "127.0.0.1:8012", "Address and port of the HTTP APIs."),
@@ -50,6 +52,7 @@ const struct config_key server_config_keys[] = {
 
     DURATION("ingest.max_future", "1d", "Points further ahead of the clock than this are rejected."),
 
+    STRING("stream.backend", "log", "Where points wait for the writer: log (on this disk)."),
     INT("stream.partitions", "1", 1, 64, "Ordered lanes of the stream, each with one writer."),
     SIZE("stream.segment_size", "64M", "Size of a segment file."),
     SIZE("stream.buffer", "32M", "Accepted and not yet on disk, per partition; senders wait beyond it."),
@@ -79,6 +82,7 @@ const struct config_key server_config_keys[] = {
     BOOL("redis.read_replicas", "false", "Reads ask replicas first, and the master where those are behind."),
     DURATION("redis.clean_interval", "1h", "Time between two looks for windows no writer knows; 0: never."),
 
+    STRING("warm.backend", "rocksdb", "Where full windows are: rocksdb (on this disk)."),
     SIZE("warm.cache", "64M", "Block cache of the warm tier."),
 
     SIZE("replay.memory", "256M", "Memory of a replay; more is faster, by fewer looks at the same windows."),
@@ -86,6 +90,7 @@ const struct config_key server_config_keys[] = {
              "Everything stored is read and checked once in so long, and mended where possible; 0: never."),
     SIZE("scrub.rate", "1M", "Bytes a second the scrub reads at most; 0: no bound."),
 
+    STRING("cold.backend", "files", "Where old windows are: files (on this disk)."),
     DURATION("cold.after", "30d", "Windows this old are moved from warm into packs."),
     DURATION("cold.interval", "10min",
              "Time between two looks for windows to move, packs to merge and data to expire."),

@@ -22,7 +22,9 @@
 #include "server/data_dir.h"
 #include "server/disk.h"
 #include "server/flush_gate.h"
+#include "server/follow.h"
 #include "server/jobs.h"
+#include "server/roles.h"
 #include "server/rules.h"
 #include "server/scrub.h"
 #include "stream/stream.h"
@@ -35,6 +37,7 @@ struct backup_job;
 
 struct server {
     const struct config *config;
+    unsigned roles; /* enum role */
     struct clock *clock;
     struct metrics *metrics;
     struct data_dir dir;
@@ -54,6 +57,7 @@ struct server {
     struct writer *writer;
     struct flush_gate may_expire;
     struct reader *reader;
+    struct follower *follower; /* NULL if the writer follows the catalog */
     /* doors.c */
     struct sink *sink;
     struct graphite_listener *graphite;

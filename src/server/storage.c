@@ -111,13 +111,16 @@ static size_t steps_to_move(void *ctx, uint32_t *steps_ms, size_t cap)
 {
     struct server *s = ctx;
     struct err ignored;
-    return writer_caught_up(s->writer, &ignored) ? rules_steps(s->rules, steps_ms, cap) : 0;
+    return !s->writer || writer_caught_up(s->writer, &ignored) ? rules_steps(s->rules, steps_ms, cap) : 0;
 }
 
 static int64_t keep_of_step(void *ctx, uint32_t step_ms)
 {
     struct server *s = ctx;
-    return flush_gate_is_open(&s->may_expire) ? rules_step_keep_ms(s->rules, step_ms) : 0;
+    int64_t keep_ms = rules_step_keep_ms(s->rules, step_ms);
+    if (!s->writer) /* what other processes have still to flush is not known here, but how old it gets */
+        return keep_ms ? keep_ms + 2 * config_duration_ms(s->config, "hot.max_unflushed") : 0;
+    return flush_gate_is_open(&s->may_expire) ? keep_ms : 0;
 }
 
 static int start_mover(struct server *s, struct err *err)
@@ -166,7 +169,7 @@ static int start_writer(struct server *s, struct err *err)
 static int reads_complete(void *ctx, struct err *why)
 {
     struct server *s = ctx;
-    return writer_caught_up(s->writer, why) ? OK : ERR_BUSY;
+    return !s->writer || writer_caught_up(s->writer, why) ? OK : ERR_BUSY;
 }
 
 static double hot_stat(void *ctx, uint64_t (*pick)(const struct hot_stats *))
@@ -210,27 +213,8 @@ static void register_gauges(struct server *s)
                      "Points applied to an older window than the newest.", "counter", hot_late, s->hot);
 }
 
-int storage_open(struct server *s, struct err *err)
+static void open_reader(struct server *s)
 {
-    int rc = load_quota(s, err);
-    if (rc == OK)
-        rc = open_catalog(s, err);
-    if (rc == OK)
-        rc = open_stream_backend(s, err);
-    if (rc == OK)
-        rc = open_warm(s, err);
-    if (rc == OK)
-        rc = open_cold(s, err);
-    if (rc != OK)
-        return rc;
-    rc = open_hot_backend(s, err);
-    if (rc != OK)
-        return rc;
-    register_gauges(s);
-    rc = start_writer(s, err);
-    if (rc != OK)
-        return rc;
-    flush_gate_init(&s->may_expire, s->stream, s->writer, s->lanes, s->clock);
     struct reader_options o = {
         .catalog = s->catalog,
         .hot = s->hot,
@@ -243,7 +227,42 @@ int storage_open(struct server *s, struct err *err)
         .complete_ctx = s,
     };
     s->reader = reader_new(&o);
-    return start_mover(s, err);
+}
+
+/* Only what the roles of this process need: a reader has no business with the stream. */
+static int open_tiers(struct server *s, struct err *err)
+{
+    unsigned stored = ROLE_WRITER | ROLE_MOVER | ROLE_READER;
+    int rc = load_quota(s, err);
+    if (rc == OK)
+        rc = open_catalog(s, err);
+    if (rc == OK && s->roles & (ROLE_INGEST | ROLE_WRITER))
+        rc = open_stream_backend(s, err);
+    if (rc == OK && s->roles & stored)
+        rc = open_warm(s, err);
+    if (rc == OK && s->roles & stored)
+        rc = open_cold(s, err);
+    if (rc == OK && s->roles & (ROLE_WRITER | ROLE_READER))
+        rc = open_hot_backend(s, err);
+    if (rc == OK && s->hot)
+        register_gauges(s);
+    return rc;
+}
+
+int storage_open(struct server *s, struct err *err)
+{
+    int rc = open_tiers(s, err);
+    if (rc == OK && s->roles & ROLE_WRITER)
+        rc = start_writer(s, err);
+    if (rc == OK && s->writer)
+        flush_gate_init(&s->may_expire, s->stream, s->writer, s->lanes, s->clock);
+    else if (rc == OK)
+        rc = follower_start(s->catalog, &s->follower, err);
+    if (rc == OK && s->roles & ROLE_READER)
+        open_reader(s);
+    if (rc == OK && s->roles & ROLE_MOVER)
+        rc = start_mover(s, err);
+    return rc;
 }
 
 void storage_close(struct server *s, int64_t deadline_ms)
@@ -255,11 +274,13 @@ void storage_close(struct server *s, int64_t deadline_ms)
     if (s->reader)
         reader_free(s->reader);
     writer_free(s->writer);
-    hot_free(s->hot);
-    if (s->mover) {
+    if (s->hot)
+        hot_free(s->hot);
+    if (s->mover)
         mover_free(s->mover);
+    if (s->may_expire.stream)
         flush_gate_release(&s->may_expire);
-    }
+    follower_stop(s->follower);
     if (s->warm)
         warm_free(s->warm);
     if (s->cold)

@@ -94,12 +94,15 @@ class Life(unittest.TestCase):
             self.assertIn('message', json.loads(c.get('/nothing/here')[1])['error'])
 
     def test_metrics_are_as_documented(self):
-        """Every carat_* name in doc/operation.md is there, and every one that is there is in it."""
+        """Every carat_* name in doc/operation.md is there, and every one that is there is in it. Those of other
+        backends are shown only with them."""
         documented = set(re.findall(r'`(carat_\w+)', (ROOT / 'doc/operation.md').read_text()))
         with carat.Carat(['agent.enabled=true', 'watch.store=true']) as c:
             c.graphite_send(f'a.b 1 {NOW}\n')
             carat.wait_for('the point', lambda: c.value_at('a.b', NOW) == 1)
             shown = set(re.findall(r'^# TYPE (carat_\w+)', c.get('/metrics')[1].decode(), re.M))
+        documented = {n for n in documented if not n.startswith(('carat_aws_', 'carat_redis_', 'carat_s3_', 'carat_dynamodb_',
+                                                                 'carat_jetstream_', 'carat_kinesis_', 'carat_lease_'))}
         self.assertEqual((sorted(documented - shown), sorted(shown - documented)), ([], []))
 
     def test_script_server_as_a_new_user_runs_it(self):

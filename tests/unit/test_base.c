@@ -212,60 +212,62 @@ static void base64_round_trips(void **state)
     assert_int_equal(back.len, sizeof bytes);
     buf_release(&text);
     buf_release(&back);
-    struct pieces {
-        _Atomic int next, done, at_once, most;
+}
+
+struct pieces {
+    _Atomic int next, done, at_once, most;
+};
+
+static void take_pieces(void *ctx)
+{
+    struct pieces *p = ctx;
+    int now = atomic_fetch_add(&p->at_once, 1) + 1;
+    for (int most = p->most; now > most && !atomic_compare_exchange_weak(&p->most, &most, now);)
+        ;
+    while (atomic_fetch_add(&p->next, 1) < 1000)
+        atomic_fetch_add(&p->done, 1);
+    atomic_fetch_sub(&p->at_once, 1);
+}
+
+static void *run_pieces(void *ctx)
+{
+    for (int i = 0; i < 200; i++) {
+        struct pieces p = {0};
+        pool_run(ctx, 2, take_pieces, &p);
+        assert_int_equal(p.done, 1000);
+        assert_int_equal(p.at_once, 0);
+        assert_in_range(p.most, 1, 3);
+    }
+    return NULL;
+}
+
+static void helpers_join_and_are_waited_for(void **state)
+{
+    struct pool *pool;
+    struct err err;
+    pthread_t threads[3];
+    assert_int_equal(pool_new(4, "test", &pool, &err), OK);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, run_pieces, pool), 0);
+    for (int i = 0; i < 3; i++)
+        pthread_join(threads[i], NULL);
+    pool_free(pool);
+    run_pieces(NULL); /* nobody helps */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(crc32c_gives_the_rfc_vectors),
+        cmocka_unit_test(varints_round_trip_and_refuse_damage),
+        cmocka_unit_test(json_strings_are_escaped),
+        cmocka_unit_test(metrics_render_as_prometheus_text),
+        cmocka_unit_test(shortest_decimals_read_back),
+        cmocka_unit_test(secrets_come_from_files_of_their_own),
+        cmocka_unit_test(errors_carry_code_and_words),
+        cmocka_unit_test(base64_round_trips),
+        cmocka_unit_test(arenas_keep_addresses_until_reset),
+        cmocka_unit_test(helpers_join_and_are_waited_for),
     };
-
-    static void take_pieces(void *ctx)
-    {
-        struct pieces *p = ctx;
-        int now = atomic_fetch_add(&p->at_once, 1) + 1;
-        for (int most = p->most; now > most && !atomic_compare_exchange_weak(&p->most, &most, now);)
-            ;
-        while (atomic_fetch_add(&p->next, 1) < 1000)
-            atomic_fetch_add(&p->done, 1);
-        atomic_fetch_sub(&p->at_once, 1);
-    }
-
-    static void *run_pieces(void *ctx)
-    {
-        for (int i = 0; i < 200; i++) {
-            struct pieces p = {0};
-            pool_run(ctx, 2, take_pieces, &p);
-            assert_int_equal(p.done, 1000);
-            assert_int_equal(p.at_once, 0);
-            assert_in_range(p.most, 1, 3);
-        }
-        return NULL;
-    }
-
-    static void helpers_join_and_are_waited_for(void **state)
-    {
-        struct pool *pool;
-        struct err err;
-        pthread_t threads[3];
-        assert_int_equal(pool_new(4, "test", &pool, &err), OK);
-        for (int i = 0; i < 3; i++)
-            assert_int_equal(pthread_create(&threads[i], NULL, run_pieces, pool), 0);
-        for (int i = 0; i < 3; i++)
-            pthread_join(threads[i], NULL);
-        pool_free(pool);
-        run_pieces(NULL); /* nobody helps */
-    }
-
-    int main(void)
-    {
-        const struct CMUnitTest tests[] = {
-            cmocka_unit_test(crc32c_gives_the_rfc_vectors),
-            cmocka_unit_test(varints_round_trip_and_refuse_damage),
-            cmocka_unit_test(json_strings_are_escaped),
-            cmocka_unit_test(metrics_render_as_prometheus_text),
-            cmocka_unit_test(shortest_decimals_read_back),
-            cmocka_unit_test(secrets_come_from_files_of_their_own),
-            cmocka_unit_test(errors_carry_code_and_words),
-            cmocka_unit_test(base64_round_trips),
-            cmocka_unit_test(arenas_keep_addresses_until_reset),
-            cmocka_unit_test(helpers_join_and_are_waited_for),
-        };
-        return cmocka_run_group_tests(tests, NULL, NULL);
-    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
