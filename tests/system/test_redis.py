@@ -24,7 +24,7 @@ class Load:
     def __init__(self, server, clients=2):
         self.server = server
         oldest = NOW - 3 * 86400
-        self.clients = [crash.Client(server.http_port, i, random.random(), oldest) for i in range(clients)]
+        self.clients = [crash.Client(server.http_port, f'crash{i}', random.random(), oldest) for i in range(clients)]
 
     def __enter__(self):
         for c in self.clients:
