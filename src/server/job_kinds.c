@@ -502,11 +502,8 @@ static int rebuild_node(void *ctx, const struct catalog_node *node)
     return rc == OK ? rebuild_progress(r->job, ++r->done, 0) : rc;
 }
 
-/* Makes coarse archives again from the base, e.g. after rules gained an archive. */
-static int run_rebuild(struct job *j, void *ctx, void *args, struct err *err)
+static int rebuild_chosen(struct job *j, struct server *s, const struct rebuild_args *a, struct err *err)
 {
-    struct server *s = ctx;
-    const struct rebuild_args *a = args;
     if (!a->series)
         return writer_rebuild(s->writer, 0, a->from_ms, a->to_ms, rebuild_progress, j, err);
     struct rebuild_some some = {s, j, a, 0, ERR_INIT};
@@ -516,6 +513,17 @@ static int run_rebuild(struct job *j, void *ctx, void *args, struct err *err)
     if (rc == OK && !some.done)
         return err_set(err, ERR_NOT_FOUND, "no series matches %.100s", a->series);
     return rc;
+}
+
+/* Makes coarse archives again from the base, e.g. after rules gained an archive. Nothing in the stream would
+ * make them once more after a crash, so they are durable before the job says that it is done. */
+static int run_rebuild(struct job *j, void *ctx, void *args, struct err *err)
+{
+    struct server *s = ctx;
+    struct err why = ERR_INIT;
+    int rc = rebuild_chosen(j, s, args, err);
+    int synced = warm_sync(s->warm, &why);
+    return rc == OK && synced != OK ? err_set(err, synced, "%s", why.text) : rc;
 }
 
 static const struct job_kind kinds[] = {

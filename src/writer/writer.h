@@ -73,9 +73,10 @@ typedef int (*rebuild_progress_fn)(void *ctx, uint64_t done, uint64_t total);
 /* Makes every slot of the coarse archives that starts in [from_ms, until_ms) again, from what warm has of the
  * base: for one series, or for all with series 0. Needed when archives were added to series that had points.
  * A stored slot older than the base is kept for stays unless the new one counts as many points. Points that
- * are still in hot come in when they are flushed. ERR_CORRUPT, after all else was done: some of the base is
- * damaged, and stored slots that count more than what is left of it stay. Any thread, beside everything else;
- * progress may be NULL. */
+ * are still in hot come in when they are flushed. What is made can be read at once and is durable with the
+ * next warm_sync, which is the caller's to do: no start would make it again. ERR_CORRUPT, after all else was
+ * done: some of the base is damaged, and stored slots that count more than what is left of it stay. Any
+ * thread, beside everything else; progress may be NULL. */
 int writer_rebuild(struct writer *w, uint32_t series, int64_t from_ms, int64_t until_ms,
                    rebuild_progress_fn progress, void *ctx, struct err *err) must_check;
 

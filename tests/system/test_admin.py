@@ -215,6 +215,32 @@ class Rebuild(unittest.TestCase):
             self.assertIn('no series matches no.such.*', err)
 
 
+    def test_what_is_done_survives_a_kill(self):
+        """No record of the stream would bring the roll-ups back."""
+        with carat.Carat(['hot.flush_delay=0s', 'hot.flush_round=100ms', 'stream.checkpoint_interval=1h']) as c:
+            rules = os.path.join(c.dir, 'schemas')
+            old = NOW // 86400 * 86400 - 5 * 86400
+
+            def keep(retentions):
+                with open(rules, 'w', encoding='utf-8') as f:
+                    f.write(f'[all]\npattern = .*\nretentions = {retentions}\n')
+
+            c.settings.append(f'retention.schemas={rules}')
+            keep('60s:460d')
+            c.restart()
+            c.graphite_send(''.join(f'h.a {i} {old + 60 * i}\n' for i in range(1440)))
+            carat.wait_for('the points', lambda: len(c.render('h.a', old - 1, old + 86399).get('h.a', ())) == 1440)
+            keep('60s:460d, 30m:2y')
+            c.restart()
+            code, out, err = cli(c, 'rebuild')
+            self.assertEqual(code, 0, out + err)
+            c.kill9()
+            keep('60s:2d, 30m:2y')  # so that nothing but the roll-ups is read
+            c.start()
+            self.assertEqual(c.render('h.a', old - 1, old + 86399),
+                             {'h.a': {old + 1800 * i: 30 * i + 14.5 for i in range(48)}})
+
+
 class Cardinality(unittest.TestCase):
     def test_biggest_prefixes(self):
         with carat.Carat() as c:
