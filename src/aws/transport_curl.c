@@ -12,8 +12,9 @@
 #include <string.h>
 
 #define ANSWER_HEADERS_MAX (64u << 10)
-#define IDLE_MAX           64   /* easy handles kept for reuse */
-#define IDS_MAX            1024 /* request ids of answers that are remembered */
+#define REFUSAL_MAX        (64u << 10) /* what a service says when it refuses, whatever was asked */
+#define IDLE_MAX           64          /* easy handles kept for reuse */
+#define IDS_MAX            1024        /* request ids of answers that are remembered */
 
 struct curl_transport {
     struct aws_transport base;
@@ -67,7 +68,12 @@ bool aws_header(const struct buf *headers, const char *name, char *out, size_t c
 static size_t on_body(char *data, size_t size, size_t n, void *ctx)
 {
     struct transfer *t = ctx;
-    if (t->x->answer.len + size * n > t->x->answer_max) {
+    long status = 0;
+    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+    size_t max = t->x->answer_max;
+    if (status / 100 != 2 && max < REFUSAL_MAX)
+        max = REFUSAL_MAX;
+    if (t->x->answer.len + size * n > max) {
         t->too_long = true;
         return 0;
     }

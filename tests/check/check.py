@@ -28,7 +28,7 @@ MAY_INCLUDE = {
     'stream': DATA,
     'hot': DATA | {'codec', 'redis'},
     'warm': DATA | {'codec'},
-    'cold': DATA | {'codec', 'warm'},
+    'cold': DATA | {'aws', 'codec', 'warm'},
     'mover': DATA | {'codec', 'warm', 'cold'},
     'ingest': DATA | {'catalog', 'stream'},
     'writer': DATA | {'codec', 'catalog', 'stream', 'hot', 'warm'},
@@ -46,7 +46,7 @@ MAY_INCLUDE = {
     '.': {'cli'},
 }
 # Headers of one backend: for the folder they are in, for src/server, and for tests.
-BACKEND = re.compile(r'^(stream/stream|hot/hot|warm/warm|catalog/store)_(mem|log|rocksdb|sqlite|fault|redis|kinesis|dynamodb)\.h$')
+BACKEND = re.compile(r'^(stream/stream|hot/hot|warm/warm|catalog/store|cold/object)_(mem|log|rocksdb|sqlite|fault|redis|kinesis|dynamodb|s3)\.h$')
 # Only implementers see these.
 IMPL = re.compile(r'_impl\.h$')
 # A composite implements the interface of the folder above it.

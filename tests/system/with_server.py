@@ -1,14 +1,17 @@
 """Runs a program beside real servers and ends with its exit code.
 
-usage: with_server.py redis COMMAND...    the servers are told to it in the environment, see their classes"""
+usage: with_server.py NAME[,NAME...] COMMAND...    the servers are told to it in the environment, see their classes"""
 import contextlib
+import importlib
 import os
 import subprocess
 import sys
 
-import server_redis
-
-SERVERS = {'redis': server_redis.RedisCluster}
+SERVERS = {
+    'radosgw': ('server_radosgw', 'Radosgw'),
+    'redis': ('server_redis', 'RedisCluster'),
+    'swift': ('server_swift', 'Swift'),
+}
 
 
 def main():
@@ -16,7 +19,8 @@ def main():
     with contextlib.ExitStack() as stack:
         env = dict(os.environ)
         for name in names:
-            env.update(stack.enter_context(SERVERS[name]()).environment())
+            module, kind = SERVERS[name]
+            env.update(stack.enter_context(getattr(importlib.import_module(module), kind)()).environment())
         return subprocess.run(command, env=env).returncode
 
 
