@@ -72,8 +72,8 @@ static int heal(struct cold *c, struct cold_pack *p, cold_covered_fn covered, vo
     const struct cold_look look = {.ctx = &h, .damage = note};
     int rc = cold_look_at(c, p, &look, err);
     *healed = rc == OK;
-    for (size_t i = 0; i < h.n && *healed; i++)
-        *healed = covered(ctx, &h.damage[i]);
+    for (size_t i = 0; i < h.n && *healed; i++) /* what was only out of reach is no damage */
+        *healed = (!c->store->shared || h.damage[i].why.code == ERR_CORRUPT) && covered(ctx, &h.damage[i]);
     if (*healed && h.n) {
         rc = rewrite(c, p, &h, healed, err);
         if (rc == OK && *healed)

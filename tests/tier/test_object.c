@@ -304,7 +304,7 @@ static int add(struct cold *c, uint32_t series, int64_t windows, size_t block_by
     for (uint32_t s = 1; s <= series && rc == OK; s++)
         for (int64_t w = 0; w < windows && rc == OK; w++) {
             fill(block, block_bytes, s * 1000 + (uint32_t)w);
-            block[0] = '@';
+            block[0] = '`';
             block[1] = (uint8_t)s;
             block[2] = (uint8_t)w;
             struct part p = {{s, MINUTE, w * SPAN, 9}, 1, block, block_bytes};
