@@ -1,6 +1,7 @@
 /* /render */
 #include "query/api_impl.h"
 #include "query/format.h"
+#include "query/format_picture.h"
 #include "query/pynum.h"
 #include "query/timespec.h"
 
@@ -13,7 +14,8 @@ struct render {
     struct arena arena;
     struct query_request query;
     struct format_options options;
-    const struct format *format;
+    const struct format *format; /* NULL: a picture */
+    struct chart_options picture;
     struct query_zone *zone;
 };
 
@@ -63,13 +65,18 @@ static int read_format(const struct api_request *r, struct render *q, struct err
         format = api_get(r, "rawData") ? "raw" : api_get(r, "pickle") ? "pickle" : "png";
     else
         q->options.jsonp = api_get(r, "jsonp");
+    bool svg = !strcmp(format, "svg");
     q->format = format_find(format);
-    if (!q->format || (type && strcmp(type, "line")))
-        return err_set(err, ERR_INVALID,
-                       "Carat draws no pictures: format must be json, csv, raw, dygraph, rickshaw, pickle or "
-                       "msgpack, not '%.40s'",
-                       q->format ? type : format);
-    return OK;
+    if (type && strcmp(type, "line") && (!q->format || !strcmp(format, "png")))
+        return err_set(err, ERR_INVALID, "graphType must be line, not '%.40s': Carat draws no others", type);
+    if (!q->format && !svg && strcmp(format, "png"))
+        return err_set(
+            err, ERR_INVALID,
+            "format must be json, csv, raw, dygraph, rickshaw, pickle, msgpack, png or svg, not '%.40s'",
+            format);
+    int rc = q->format ? OK : picture_options(r, &q->picture, err);
+    q->picture.svg = svg;
+    return rc;
 }
 
 static int read_request(const struct api_request *r, struct render *q, struct err *err)
@@ -88,13 +95,24 @@ static int read_request(const struct api_request *r, struct render *q, struct er
         q->options.max_points = atoll(max);
     }
     q->options.meta = api_is(r, "meta", "1");
-    if (q->format->write == format_json) {
+    if (q->format && q->format->write == format_json) {
         q->query.meta = q->options.meta;
         q->query.max_points = q->options.max_points;
     }
     if (xff && !pynum_parse(xff, &q->query.x_files_factor))
         return err_set(err, ERR_INVALID, "argument 'xFilesFactor': expected a number, not '%.40s'", xff);
     return read_range(r, q, err);
+}
+
+static int write(const struct api_request *r, struct render *q, struct query_result *result, struct buf *out,
+                 struct err *err)
+{
+    if (q->format)
+        return q->format->write(result, &q->options, out, err);
+    q->picture.from_s = q->query.from_s;
+    q->picture.until_s = q->query.until_s;
+    q->picture.offset_s = query_zone_offset(q->zone, q->query.until_s);
+    return picture_write(result, &q->picture, api_get(r, "colorList"), out, err);
 }
 
 static int run(const struct query_env *env, const struct api_request *r, struct render *q,
@@ -110,7 +128,7 @@ static int run(const struct query_env *env, const struct api_request *r, struct 
         rc = err_set(err, ERR_BUSY, "not all data could be read (%.300s); partial=1 gives what there is",
                      result.report.why.text);
     else
-        rc = q->format->write(&result, &q->options, &reply->body, err);
+        rc = write(r, q, &result, &reply->body, err);
     query_result_release(&result);
     return rc;
 }
@@ -122,8 +140,10 @@ void api_render(const struct query_env *env, const struct api_request *r, struct
     if (run(env, r, &q, reply, &err) < 0) {
         api_fail_err(reply, &err);
     } else {
-        reply->content_type = q.format->content_type;
-        api_wrap_jsonp(reply, q.format->jsonp ? q.options.jsonp : NULL);
+        reply->content_type = q.format        ? q.format->content_type
+                              : q.picture.svg ? "image/svg+xml"
+                                              : "image/png";
+        api_wrap_jsonp(reply, q.format && q.format->jsonp ? q.options.jsonp : NULL);
     }
     query_zone_free(q.zone);
     arena_release(&q.arena);

@@ -321,7 +321,9 @@ static void render_formats(void **state)
         buf_str(&f->text),
         "cb([{\"target\": 5, \"tags\": {\"name\": \"gaps\"}, \"datapoints\": [[1.0, 1200]]}])");
     assert_string_equal(r.content_type, "text/javascript");
-    assert_int_equal(ASK(f, "/render", &r, {"target", "gaps"}), 400);
+    assert_int_equal(ASK(f, "/render", &r, {"target", "gaps"}), 200);
+    assert_string_equal(r.content_type, "image/png");
+    assert_int_equal(ASK(f, "/render", &r, {"target", "gaps"}, {"format", "pdf"}), 400);
     assert_non_null(strstr(buf_str(&f->text), "format must be json"));
     assert_int_equal(ASK(f, "/render", &r, {"target", "gaps"}, {"format", "json"}, {"from", "nosuch"}), 400);
     assert_int_equal(
