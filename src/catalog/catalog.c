@@ -1,27 +1,13 @@
-/* Locks, in the order in which they are taken:
- *
- *   tree_lock   the path tree: shared by catalog_find, exclusive while new names are put into it
- *   lock        the name table, the arenas' ends and the lists of new ids: shared to look names up
- *
- * Entries and names are read without a lock (entries.h). A new series enters the table at once but the tree
- * only when the next catalog_find or catalog_flush comes by (`unindexed`): so resolving never waits for a
- * query, however long that takes. Nothing is held while a callback or the store runs. */
-#include "catalog/catalog.h"
+#include "catalog/catalog_impl.h"
 
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/prefetch.h"
 #include "catalog/catalog_store.h"
-#include "catalog/entries.h"
-#include "catalog/glob.h"
-#include "catalog/name_arena.h"
-#include "catalog/name_table.h"
-#include "catalog/path_tree.h"
 #include "model/name.h"
 #include "model/window.h"
 
 #include <assert.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,56 +17,13 @@
 #define INSERT_CHUNK       256u   /* new names under one exclusive lock */
 #define FLUSH_CHUNK        65536u /* rows of one transaction */
 
-struct id_list {
-    uint32_t *v;
-    size_t n, cap;
-};
-
-struct catalog {
-    struct catalog_store *store;
-    uint32_t max_series;
-    catalog_step_fn step;
-    void *step_ctx;
-    catalog_admit_fn admit;
-    void *admit_ctx;
-    struct gauge *series_gauge, *bytes_gauge, *pending_gauge;
-
-    struct entries entries;
-    _Atomic uint32_t count, max_id;
-
-    pthread_rwlock_t lock;
-    struct name_table table;
-    struct name_arena names;
-    struct id_list pending;   /* not yet in the store; empty if there is none */
-    struct id_list unindexed; /* not yet in the tree */
-    uint32_t followed;        /* every row of a shared store up to this id is here */
-
-    pthread_rwlock_t tree_lock;
-    struct path_tree tree;
-};
-
-static void id_list_push(struct id_list *l, uint32_t id)
+void id_list_push(struct id_list *l, uint32_t id)
 {
     if (l->n == l->cap) {
         l->cap = l->cap ? l->cap + l->cap / 2 : 256;
         l->v = xrealloc(l->v, l->cap * sizeof *l->v);
     }
     l->v[l->n++] = id;
-}
-
-static void lock_shared(struct catalog *c)
-{
-    pthread_rwlock_rdlock(&c->lock);
-}
-
-static void lock_exclusive(struct catalog *c)
-{
-    pthread_rwlock_wrlock(&c->lock);
-}
-
-static void unlock(struct catalog *c)
-{
-    pthread_rwlock_unlock(&c->lock);
 }
 
 static uint64_t memory_locked(struct catalog *c)
@@ -93,9 +36,9 @@ static uint64_t memory_locked(struct catalog *c)
 uint64_t catalog_memory_bytes(struct catalog *c)
 {
     pthread_rwlock_rdlock(&c->tree_lock);
-    lock_shared(c);
+    catalog_lock_shared(c);
     uint64_t n = memory_locked(c);
-    unlock(c);
+    catalog_unlock(c);
     pthread_rwlock_unlock(&c->tree_lock);
     return n;
 }
@@ -237,13 +180,13 @@ static void create_chunk(struct catalog *c, const struct sample *s, const uint32
     bool was_full = full(c);
     for (size_t i = 0; i < n && !was_full; i++)
         step[i] = step_for(c, s[which[i]].name, s[which[i]].name_len);
-    lock_exclusive(c);
+    catalog_lock_exclusive(c);
     for (size_t i = 0; i < n; i++)
         name_table_prefetch(&c->table, s[which[i]].hash);
     for (size_t i = 0; i < n; i++)
         create_locked(c, &s[which[i]], step[i], &out[which[i]]);
     show_counts(c);
-    unlock(c);
+    catalog_unlock(c);
 }
 
 static int check_claim(struct catalog *c, const struct newcomer *s, struct err *err);
@@ -268,7 +211,7 @@ static size_t wanted_rows(struct catalog *c, const struct sample *s, const uint3
             rows[k++] = (struct catalog_row){0, step_for(c, p->name, p->name_len), p->name, p->name_len};
     }
     size_t kept = 0;
-    lock_exclusive(c);
+    catalog_lock_exclusive(c);
     for (size_t r = 0; r < k; r++) {
         bool known =
             find_locked(c, rows[r].name, rows[r].name_len, hash_bytes(rows[r].name, rows[r].name_len));
@@ -276,7 +219,7 @@ static size_t wanted_rows(struct catalog *c, const struct sample *s, const uint3
             (!c->admit || c->admit(c->admit_ctx, rows[r].name, rows[r].name_len, false)))
             rows[kept++] = rows[r];
     }
-    unlock(c);
+    catalog_unlock(c);
     return kept;
 }
 
@@ -285,7 +228,7 @@ static size_t wanted_rows(struct catalog *c, const struct sample *s, const uint3
 static void insert_assigned(struct catalog *c, const struct catalog_row *rows, size_t n)
 {
     struct err ignored;
-    lock_exclusive(c);
+    catalog_lock_exclusive(c);
     for (size_t i = 0; i < n; i++) {
         struct newcomer new = {.id = rows[i].id,
                                .step_ms = rows[i].step_ms,
@@ -297,7 +240,7 @@ static void insert_assigned(struct catalog *c, const struct catalog_row *rows, s
             insert_locked(c, &new);
     }
     show_counts(c);
-    unlock(c);
+    catalog_unlock(c);
 }
 
 static void create_shared_chunk(struct catalog *c, const struct sample *s, const uint32_t *which, size_t n,
@@ -310,7 +253,7 @@ static void create_shared_chunk(struct catalog *c, const struct sample *s, const
     int rc = k ? c->store->ops->assign(c->store, rows, k, &ignored) : OK;
     if (rc == OK)
         insert_assigned(c, rows, k);
-    lock_shared(c);
+    catalog_lock_shared(c);
     for (size_t i = 0; i < n; i++) {
         const struct sample *p = &s[which[i]];
         struct catalog_entry *e = &out[which[i]];
@@ -319,16 +262,16 @@ static void create_shared_chunk(struct catalog *c, const struct sample *s, const
             e->away = rows[r].name_len == p->name_len && !memcmp(rows[r].name, p->name, p->name_len);
         e->over_quota = !e->id && !e->away && !was_full && c->admit;
     }
-    unlock(c);
+    catalog_unlock(c);
 }
 
 void catalog_resolve(struct catalog *c, const struct sample *samples, size_t n, struct catalog_entry *out)
 {
     size_t unknown = 0;
-    lock_shared(c);
+    catalog_lock_shared(c);
     for (size_t i = 0; i < n; i += LOOKUP_CHUNK)
         unknown += lookup_chunk(c, samples + i, n - i < LOOKUP_CHUNK ? n - i : LOOKUP_CHUNK, out + i);
-    unlock(c);
+    catalog_unlock(c);
     uint32_t which[INSERT_CHUNK];
     for (size_t i = 0, k = 0; unknown; i++) {
         if (out[i].id)
@@ -383,17 +326,17 @@ static int check_claim(struct catalog *c, const struct newcomer *s, struct err *
 /* The exclusive lock is taken only for what is new: the writer comes by with every definition it reads. */
 static int take_over(struct catalog *c, const struct newcomer *s, struct err *err)
 {
-    lock_shared(c);
+    catalog_lock_shared(c);
     int rc = check_claim(c, s, err);
-    unlock(c);
+    catalog_unlock(c);
     if (rc != OK)
         return rc < 0 ? rc : OK;
-    lock_exclusive(c);
+    catalog_lock_exclusive(c);
     rc = check_claim(c, s, err);
     if (rc == OK)
         rc = insert_known_locked(c, s, err);
     show_counts(c);
-    unlock(c);
+    catalog_unlock(c);
     return rc < 0 ? rc : OK;
 }
 
@@ -411,17 +354,17 @@ int catalog_define(struct catalog *c, uint32_t id, uint32_t step_ms, const char 
 
 void catalog_reserve(struct catalog *c, uint32_t id)
 {
-    lock_exclusive(c);
+    catalog_lock_exclusive(c);
     raise_max_id(c, id);
-    unlock(c);
+    catalog_unlock(c);
 }
 
 struct catalog_entry catalog_lookup(struct catalog *c, const char *name, size_t name_len)
 {
     uint64_t hash = hash_bytes(name, name_len);
-    lock_shared(c);
+    catalog_lock_shared(c);
     struct catalog_entry e = entry_of_slot(c, find_locked(c, name, name_len, hash));
-    unlock(c);
+    catalog_unlock(c);
     return e;
 }
 
@@ -478,144 +421,13 @@ int catalog_each_tagged(struct catalog *c, catalog_series_fn fn, void *ctx)
     return each(c, true, fn, ctx);
 }
 
-static struct id_list take_list(struct catalog *c, struct id_list *l)
+struct id_list catalog_take_list(struct catalog *c, struct id_list *l)
 {
-    lock_exclusive(c);
+    catalog_lock_exclusive(c);
     struct id_list taken = *l;
     *l = (struct id_list){NULL, 0, 0};
-    unlock(c);
+    catalog_unlock(c);
     return taken;
-}
-
-/* Puts every series that is in the table by now into the tree. */
-static void index_new(struct catalog *c)
-{
-    lock_shared(c);
-    bool none = c->unindexed.n == 0;
-    unlock(c);
-    if (none)
-        return;
-    pthread_rwlock_wrlock(&c->tree_lock);
-    struct id_list l = take_list(c, &c->unindexed);
-    for (size_t i = 0; i < l.n; i++) {
-        size_t len;
-        const char *name = catalog_name(c, l.v[i], &len);
-        path_tree_add(&c->tree, name, len, l.v[i]);
-    }
-    pthread_rwlock_unlock(&c->tree_lock);
-    free(l.v);
-}
-
-/* What a find hands out once no lock is held: a series' path is its name, a bare branch's is kept here. */
-struct found {
-    uint32_t id;
-    uint32_t branch_len; /* of its path in `paths`, in order; 0 for a series */
-    bool branch;
-};
-
-struct findings {
-    struct found *v;
-    size_t n;
-    struct buf paths;
-};
-
-static void keep_findings(const struct path_tree *t, const struct node_list *nodes, struct findings *f)
-{
-    f->v = xmalloc(nodes->n * sizeof *f->v);
-    f->n = nodes->n;
-    for (size_t i = 0; i < nodes->n; i++) {
-        const struct tree_node *node = tree_node(t, nodes->v[i]);
-        size_t before = f->paths.len;
-        if (!node->series) {
-            path_tree_path(t, nodes->v[i], &f->paths);
-            buf_putc(&f->paths, '\0');
-        }
-        f->v[i] = (struct found){node->series, (uint32_t)(node->series ? 0 : f->paths.len - before - 1),
-                                 node->first_child != 0};
-    }
-}
-
-PREFETCH_INLINE void prefetch_name(struct catalog *c, const struct findings *f, size_t i)
-{
-    if (i + 32 < f->n)
-        entries_prefetch(&c->entries, f->v[i + 32].id);
-    if (i + 16 < f->n)
-        __builtin_prefetch(catalog_name(c, f->v[i + 16].id, NULL));
-}
-
-static int report(struct catalog *c, const struct findings *f, catalog_node_fn fn, void *ctx)
-{
-    const char *path = (const char *)f->paths.data;
-    for (size_t i = 0; i < f->n; i++) {
-        prefetch_name(c, f, i);
-        struct catalog_node node = {.id = f->v[i].id, .branch = f->v[i].branch};
-        if (node.id) {
-            node.path = catalog_name(c, node.id, &node.path_len);
-        } else {
-            node.path = path;
-            node.path_len = f->v[i].branch_len;
-            path += node.path_len + 1;
-        }
-        int rc = fn(ctx, &node);
-        if (rc)
-            return rc;
-    }
-    return OK;
-}
-
-static int find_levels(struct catalog *c, const struct glob *levels, size_t n, size_t limit,
-                       struct findings *f, struct err *err)
-{
-    struct node_list nodes = NODE_LIST_INIT;
-    index_new(c);
-    pthread_rwlock_rdlock(&c->tree_lock);
-    int rc = path_tree_find(&c->tree, levels, n, limit, &nodes, err);
-    if (rc == OK)
-        keep_findings(&c->tree, &nodes, f);
-    pthread_rwlock_unlock(&c->tree_lock);
-    node_list_release(&nodes);
-    return rc;
-}
-
-static int compile_levels(const char *pattern, size_t len, struct glob *levels, size_t *n, struct err *err)
-{
-    for (const char *p = pattern, *end = pattern + len; p <= end;) {
-        const char *dot = memchr(p, '.', (size_t)(end - p));
-        dot = dot ? dot : end;
-        int rc = glob_compile(&levels[*n], p, (size_t)(dot - p), (size_t)(p - pattern), err);
-        if (rc < 0)
-            return rc;
-        ++*n;
-        p = dot + 1;
-    }
-    return OK;
-}
-
-/* Longer ones would only be lists of names, which are better asked for one by one. */
-#define PATTERN_MAX_BYTES 65536u
-
-int catalog_find(struct catalog *c, const char *pattern, size_t len, size_t limit, catalog_node_fn fn,
-                 void *ctx, struct err *err)
-{
-    if (len > PATTERN_MAX_BYTES)
-        return err_set(err, ERR_INVALID, "pattern: %zu bytes, at most %u are allowed", len,
-                       PATTERN_MAX_BYTES);
-    size_t room = 1, n = 0;
-    for (size_t i = 0; i < len; i++)
-        room += pattern[i] == '.';
-    struct glob *levels = xmalloc(room * sizeof *levels);
-    struct findings f = {NULL, 0, BUF_INIT};
-    int rc = compile_levels(pattern, len, levels, &n, err);
-    if (rc == OK)
-        rc = find_levels(c, levels, n, limit, &f, err);
-    if (rc == OK)
-        rc = report(c, &f, fn, ctx);
-    for (size_t i = 0; i < n; i++)
-        glob_release(&levels[i]);
-    free(levels);
-    free(f.v);
-    buf_release(&f.paths);
-    return rc;
 }
 
 struct loader {
@@ -632,13 +444,13 @@ static int load_row(void *ctx, const struct catalog_row *row)
                          .len = row->name_len,
                          .hash = hash_bytes(row->name, row->name_len),
                          .stored = true};
-    lock_exclusive(l->c);
+    catalog_lock_exclusive(l->c);
     int rc = check_claim(l->c, &s, l->err);
     if (rc == 1)
         rc = err_set(l->err, ERR_CORRUPT, "series %u is there twice", s.id);
     else if (rc == OK)
         rc = insert_known_locked(l->c, &s, l->err);
-    unlock(l->c);
+    catalog_unlock(l->c);
     return rc;
 }
 
@@ -653,10 +465,10 @@ static int follow_row(void *ctx, const struct catalog_row *row)
                          .hash = hash_bytes(row->name, row->name_len),
                          .stored = true};
     int rc = take_over(l->c, &s, l->err);
-    lock_exclusive(l->c);
+    catalog_lock_exclusive(l->c);
     if (rc == OK && row->id > l->c->followed)
         l->c->followed = row->id;
-    unlock(l->c);
+    catalog_unlock(l->c);
     return rc;
 }
 
@@ -664,9 +476,9 @@ int catalog_follow(struct catalog *c, struct err *err)
 {
     if (!is_shared(c))
         return OK;
-    lock_shared(c);
+    catalog_lock_shared(c);
     uint32_t after = c->followed;
-    unlock(c);
+    catalog_unlock(c);
     struct loader l = {c, err};
     return c->store->ops->since(c->store, after, follow_row, &l, err);
 }
@@ -687,9 +499,9 @@ static void update_metrics(struct catalog *c)
     if (!c->series_gauge)
         return;
     gauge_set(c->bytes_gauge, (int64_t)catalog_memory_bytes(c));
-    lock_shared(c);
+    catalog_lock_shared(c);
     show_counts(c);
-    unlock(c);
+    catalog_unlock(c);
 }
 
 int catalog_open(const struct catalog_options *o, struct catalog **out, struct err *err)
@@ -770,15 +582,15 @@ static int write_pending(struct catalog *c, const struct id_list *l, size_t *don
 
 int catalog_flush(struct catalog *c, struct err *err)
 {
-    index_new(c);
-    struct id_list l = take_list(c, &c->pending);
+    catalog_index_new(c);
+    struct id_list l = catalog_take_list(c, &c->pending);
     size_t done = 0;
     int rc = l.n ? write_pending(c, &l, &done, err) : catalog_follow(c, err);
     if (done < l.n) { /* they wait for the next flush */
-        lock_exclusive(c);
+        catalog_lock_exclusive(c);
         for (size_t i = done; i < l.n; i++)
             id_list_push(&c->pending, l.v[i]);
-        unlock(c);
+        catalog_unlock(c);
     }
     free(l.v);
     update_metrics(c);
