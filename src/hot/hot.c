@@ -50,6 +50,14 @@ int hot_release(struct hot *h, unsigned partition, const struct hot_taken *t, si
     return rc;
 }
 
+int hot_erase(struct hot *h, unsigned partition, uint32_t series, int64_t from_ms, int64_t until_ms,
+              struct err *err)
+{
+    if (!h->ops->erase)
+        return err_set(err, ERR_UNSUPPORTED, "a hot tier of kind %s cannot take points out", h->ops->name);
+    return from_ms < until_ms ? h->ops->erase(h, partition, series, from_ms, until_ms, err) : OK;
+}
+
 int hot_oldest(struct hot *h, unsigned partition, uint64_t *lo, struct err *err)
 {
     return h->ops->oldest(h, partition, lo, err);

@@ -104,6 +104,12 @@ int hot_take(struct hot *h, unsigned partition, const struct hot_due *due, uint3
 int hot_release(struct hot *h, unsigned partition, const struct hot_taken *t, size_t *released,
                 struct err *err) must_check;
 
+/* Takes the slots of a series that start in [from_ms, until_ms) out of all windows of a partition, whatever
+ * their step; a window with nothing left goes. What hot_take has copied before is as if a point had come: it
+ * is not released. ERR_UNSUPPORTED: this backend cannot. */
+int hot_erase(struct hot *h, unsigned partition, uint32_t series, int64_t from_ms, int64_t until_ms,
+              struct err *err) must_check;
+
 /* Smallest lo of all windows of a partition, or UINT64_MAX if there are none. */
 int hot_oldest(struct hot *h, unsigned partition, uint64_t *lo, struct err *err) must_check;
 

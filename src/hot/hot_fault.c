@@ -83,6 +83,14 @@ static int fault_release(struct hot *h, unsigned partition, const struct hot_tak
     return outcome(&r, skip(&r) ? OK : hot_release(f->inner, partition, t, released, err), err);
 }
 
+static int fault_erase(struct hot *h, unsigned partition, uint32_t series, int64_t from_ms, int64_t until_ms,
+                       struct err *err)
+{
+    struct hot_fault *f = fault_of(h);
+    struct hot_fault_rule r = next_call(f, HOT_FAULT_ERASE);
+    return outcome(&r, skip(&r) ? OK : hot_erase(f->inner, partition, series, from_ms, until_ms, err), err);
+}
+
 static int fault_oldest(struct hot *h, unsigned partition, uint64_t *lo, struct err *err)
 {
     struct hot_fault *f = fault_of(h);
@@ -109,6 +117,7 @@ static const struct hot_ops fault_ops = {
     .read = fault_read,
     .take = fault_take,
     .release = fault_release,
+    .erase = fault_erase,
     .oldest = fault_oldest,
     .get_stats = fault_get_stats,
     .free = fault_free,

@@ -11,6 +11,7 @@ enum hot_fault_op {
     HOT_FAULT_READ,
     HOT_FAULT_TAKE,
     HOT_FAULT_RELEASE,
+    HOT_FAULT_ERASE,
     HOT_FAULT_OLDEST,
     HOT_FAULT_OPS
 };

@@ -17,6 +17,9 @@ struct hot_ops {
                 struct hot_taken *, struct err *);
     int (*release)(struct hot *, unsigned partition, const struct hot_taken *, size_t *released,
                    struct err *);
+    /* May be NULL: then nothing can be deleted while this backend is used. */
+    int (*erase)(struct hot *, unsigned partition, uint32_t series, int64_t from_ms, int64_t until_ms,
+                 struct err *);
     int (*oldest)(struct hot *, unsigned partition, uint64_t *lo, struct err *);
     void (*get_stats)(struct hot *, struct hot_stats *);
     void (*free)(struct hot *);

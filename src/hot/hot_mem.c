@@ -309,6 +309,39 @@ static int mem_release(struct hot *h, unsigned partition, const struct hot_taken
     return OK;
 }
 
+static uint32_t slot_at_or_after(const struct hot_owin *w, int64_t ts_ms)
+{
+    if (ts_ms <= w->start_ms)
+        return 0;
+    uint64_t slot = ((uint64_t)ts_ms - (uint64_t)w->start_ms + w->step_ms - 1) / w->step_ms;
+    return slot < w->nslots ? (uint32_t)slot : w->nslots;
+}
+
+static int mem_erase(struct hot *h, unsigned partition, uint32_t series, int64_t from_ms, int64_t until_ms,
+                     struct err *err)
+{
+    struct shard *s = shard_of(h, partition);
+    lock_for_writing(s);
+    struct hot_owin **head = head_of(s, series);
+    bool any = head && *head;
+    for (struct hot_owin **at = head; at && *at;) {
+        struct hot_owin *w = *at;
+        uint32_t from = slot_at_or_after(w, from_ms), until = slot_at_or_after(w, until_ms);
+        uint16_t cap = w->closed_cap;
+        bool empty = from < until && hot_owin_erase(w, from, until, &s->scratch);
+        s->closed_bytes += (uint64_t)w->closed_cap - cap;
+        if (empty) {
+            *at = w->next;
+            window_free(s, w);
+        } else {
+            at = &w->next;
+        }
+    }
+    s->series -= any && !*head;
+    pthread_mutex_unlock(&s->mtx);
+    return OK;
+}
+
 static int mem_oldest(struct hot *h, unsigned partition, uint64_t *lo, struct err *err)
 {
     struct shard *s = shard_of(h, partition);
@@ -372,6 +405,7 @@ struct hot *hot_mem_new(unsigned partitions)
         .read = mem_read,
         .take = mem_take,
         .release = mem_release,
+        .erase = mem_erase,
         .oldest = mem_oldest,
         .get_stats = mem_get_stats,
         .free = mem_free,

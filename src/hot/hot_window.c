@@ -78,6 +78,13 @@ static void entry_store(struct hot_owin *w, size_t at, size_t old_size, unsigned
     w->closed_size = (uint16_t)size;
 }
 
+static void entry_remove(struct hot_owin *w, size_t at)
+{
+    size_t size = 2u + w->closed[at + 1];
+    memmove(w->closed + at, w->closed + at + size, w->closed_size - at - size);
+    w->closed_size = (uint16_t)(w->closed_size - size);
+}
+
 static void close_open_group(struct hot_owin *w, struct buf *scratch)
 {
     if (w->open_present)
@@ -94,9 +101,7 @@ static void open_group(struct hot_owin *w, unsigned group, struct buf *scratch)
     if (!entry_is(w, at, group))
         return;
     w->open_present = entry_decode(w, at, w->open);
-    size_t size = 2u + w->closed[at + 1];
-    memmove(w->closed + at, w->closed + at + size, w->closed_size - at - size);
-    w->closed_size = (uint16_t)(w->closed_size - size);
+    entry_remove(w, at);
 }
 
 static void patch_closed(struct hot_owin *w, unsigned group, unsigned i, double v, struct buf *scratch)
@@ -123,6 +128,34 @@ void hot_owin_set_slow(struct hot_owin *w, uint32_t slot, double value, struct b
     open_group(w, group, scratch);
     w->open[i] = value;
     w->open_present |= (uint16_t)(1u << i);
+}
+
+/* The bits of a group's slots that lie in [from, until). */
+static uint16_t group_bits(unsigned group, uint32_t from, uint32_t until)
+{
+    uint32_t first = group * HOT_GROUP_SLOTS, bits = 0;
+    for (uint32_t i = 0; i < HOT_GROUP_SLOTS; i++)
+        bits |= (uint32_t)(first + i >= from && first + i < until) << i;
+    return (uint16_t)bits;
+}
+
+bool hot_owin_erase(struct hot_owin *w, uint32_t from, uint32_t until, struct buf *scratch)
+{
+    double value[HOT_GROUP_SLOTS];
+    for (size_t at = 0; at < w->closed_size;) {
+        unsigned group = w->closed[at];
+        uint16_t gone = group_bits(group, from, until), present = gone ? entry_decode(w, at, value) : 0;
+        if (gone && !(present & ~gone)) {
+            entry_remove(w, at);
+            continue;
+        }
+        if (present & gone)
+            entry_store(w, at, 2u + w->closed[at + 1], group, (uint16_t)(present & ~gone), value, scratch);
+        at += 2u + w->closed[at + 1];
+    }
+    w->open_present &= (uint16_t)~group_bits(w->open_group, from, until);
+    w->version++;
+    return !w->closed_size && !w->open_present;
 }
 
 void hot_owin_load(const struct hot_owin *w, struct slots *out)

@@ -53,6 +53,9 @@ static inline void hot_owin_set(struct hot_owin *w, uint32_t slot, double value,
     }
 }
 
+/* Takes slots [from, until) out. True if nothing is left. */
+bool hot_owin_erase(struct hot_owin *w, uint32_t from, uint32_t until, struct buf *scratch);
+
 /* Everything in it, as slots. */
 void hot_owin_load(const struct hot_owin *w, struct slots *out);
 

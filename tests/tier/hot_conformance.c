@@ -159,6 +159,46 @@ static void oldest_follows_what_is_held(void **state)
     hot_free(h);
 }
 
+static bool can_erase(struct hot *h)
+{
+    struct err err;
+    return hot_erase(h, 0, 4711, 0, 1, &err) != ERR_UNSUPPORTED;
+}
+
+static void an_erased_range_is_gone_and_can_be_written_again(void **state)
+{
+    struct hot *h = make_hot(1);
+    struct err err = ERR_INIT;
+    if (!can_erase(h)) {
+        hot_free(h);
+        skip();
+    }
+    for (int i = 0; i < 240; i++)
+        apply(h, 1, 1, T0 + i * (int64_t)STEP, i);
+    apply(h, 1, 1, T0 + SPAN, 7);
+    apply(h, 1, 2, T0, 7);
+    struct hot_taken t = take_all(h, &(struct hot_due){.all = true});
+    assert_int_equal(hot_erase(h, 0, 1, T0 + 10 * STEP, T0 + 200 * STEP, &err), OK);
+    struct seen *s = look(h, 1, T0, T0 + SPAN);
+    assert_int_equal(s->n, 1);
+    assert_int_equal(slots_count(s->w[0].slots.present, 240), 50);
+    assert_true(slot_get(s->w[0].slots.present, 9) && !slot_get(s->w[0].slots.present, 10));
+    assert_true(slot_get(s->w[0].slots.present, 200) && !slot_get(s->w[0].slots.present, 199));
+    size_t released; /* what was copied before is not what is there now */
+    assert_int_equal(hot_release(h, 0, &t, &released, &err), OK);
+    assert_int_equal(released, 2);
+    hot_taken_release(&t);
+    apply(h, 2, 1, T0 + 100 * STEP, 5);
+    assert_true(look(h, 1, T0, T0 + 1)->w[0].slots.value[100] == 5);
+    assert_int_equal(hot_erase(h, 0, 1, INT64_MIN, INT64_MAX, &err), OK);
+    assert_int_equal(look(h, 1, 0, INT64_MAX)->n, 0);
+    assert_int_equal(hot_erase(h, 0, 4711, INT64_MIN, INT64_MAX, &err), OK);
+    struct hot_stats stats;
+    hot_get_stats(h, &stats);
+    assert_true(stats.windows == 0 && stats.series == 0);
+    hot_free(h);
+}
+
 /* --- random operations against a plain model --- */
 
 #define SERIES  5
@@ -229,6 +269,7 @@ static void random_operations_match_a_plain_model(void **state)
     struct model *m = xcalloc(1, sizeof *m);
     struct hot *h = make_hot(1);
     struct err err = ERR_INIT;
+    bool erases = can_erase(h);
     for (uint64_t pos = 1; pos < 4000; pos++) {
         struct hot_point p[64];
         size_t n = (size_t)rand() % 64;
@@ -244,6 +285,15 @@ static void random_operations_match_a_plain_model(void **state)
         assert_int_equal(hot_apply(h, 0, pos, p, n, &err), OK);
         if (rand() % 50 == 0)
             check_series(h, m, (uint32_t)rand() % SERIES);
+        if (erases && rand() % 30 == 0) {
+            uint32_t id = (uint32_t)rand() % SERIES;
+            int from = rand() % (WINDOWS * 240), until = from + 1 + rand() % 100;
+            assert_int_equal(hot_erase(h, 0, id + 1, T0 + from * (int64_t)STEP - rand() % (int)STEP,
+                                       T0 + (until - 1) * (int64_t)STEP + 1 + rand() % (int)STEP, &err),
+                             OK);
+            for (int i = from; i < until && i < WINDOWS * 240; i++)
+                m->present[id][i / 240][i % 240] = false;
+        }
         if (rand() % 200 == 0) { /* take all, release all: nothing is left, the copies are right */
             struct hot_taken t = take_all(h, &(struct hot_due){.all = true});
             check_taken(&t, m);
@@ -268,6 +318,7 @@ int hot_conformance(const char *backend, hot_make_fn make)
         cmocka_unit_test(only_closed_and_settled_windows_are_due),
         cmocka_unit_test(release_keeps_what_changed_since),
         cmocka_unit_test(oldest_follows_what_is_held),
+        cmocka_unit_test(an_erased_range_is_gone_and_can_be_written_again),
         cmocka_unit_test(random_operations_match_a_plain_model),
     };
     make_hot = make;
