@@ -73,7 +73,7 @@ static bool insert_locked(struct catalog *c, const struct newcomer *s)
     e->name = ref;
     e->name_len = (uint16_t)s->len;
     e->tagged = name_has_tags(s->name, s->len);
-    atomic_store_explicit(&e->define, s->define, memory_order_relaxed);
+    atomic_store_explicit(&e->state, s->define ? ENTRY_DEFINE : ENTRY_KNOWN, memory_order_relaxed);
     atomic_store_explicit(&e->step_ms, s->step_ms, memory_order_release);
     name_table_insert(&c->table, s->hash, s->id, ref);
     raise_max_id(c, s->id);
@@ -89,7 +89,8 @@ static struct catalog_entry entry_of(const struct entry *e, uint32_t id)
 {
     return (struct catalog_entry){.id = id,
                                   .step_ms = atomic_load_explicit(&e->step_ms, memory_order_relaxed),
-                                  .define = atomic_load_explicit(&e->define, memory_order_relaxed)};
+                                  .define =
+                                      atomic_load_explicit(&e->state, memory_order_relaxed) == ENTRY_DEFINE};
 }
 
 static struct catalog_entry entry_of_slot(struct catalog *c, const struct name_slot *slot)
@@ -288,8 +289,9 @@ void catalog_defs_durable(struct catalog *c, const uint32_t *ids, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         struct entry *e = entries_get(&c->entries, ids[i]);
+        uint8_t define = ENTRY_DEFINE; /* one that has ended meanwhile stays so */
         if (e)
-            atomic_store_explicit(&e->define, false, memory_order_relaxed);
+            atomic_compare_exchange_strong(&e->state, &define, ENTRY_KNOWN);
     }
 }
 
@@ -310,6 +312,8 @@ static int check_claim(struct catalog *c, const struct newcomer *s, struct err *
         return err_set(err, ERR_CORRUPT, "definition of series %u: bad id or name", s->id);
     if (s->step_ms < STEP_MIN_MS || s->step_ms > STEP_MAX_MS)
         return err_set(err, ERR_CORRUPT, "definition of series %u: step of %u ms", s->id, s->step_ms);
+    if (catalog_has_ended(c, s->id))
+        return 1;
     const struct name_slot *slot = find_locked(c, s->name, s->len, s->hash);
     if (slot && slot->id == s->id)
         return 1;
@@ -376,7 +380,8 @@ uint32_t catalog_step_ms(struct catalog *c, uint32_t id)
 
 const char *catalog_name(struct catalog *c, uint32_t id, size_t *len)
 {
-    const struct entry *e = entries_get(&c->entries, id);
+    const struct entry *e = entries_get_any(&c->entries, id);
+    e = e && e->name_len ? e : NULL;
     if (len)
         *len = e ? e->name_len : 0;
     return e ? name_at(&c->names, e->name) : NULL;
@@ -401,10 +406,10 @@ static int each(struct catalog *c, bool tagged_only, catalog_series_fn fn, void 
             continue;
         }
         const struct entry *e = entries_get(&c->entries, (uint32_t)id);
-        if (!e || (tagged_only && !e->tagged))
+        uint32_t step_ms = e ? atomic_load_explicit(&e->step_ms, memory_order_relaxed) : 0;
+        if (!step_ms || (tagged_only && !e->tagged))
             continue;
-        int rc =
-            fn(ctx, (uint32_t)id, catalog_step_ms(c, (uint32_t)id), name_at(&c->names, e->name), e->name_len);
+        int rc = fn(ctx, (uint32_t)id, step_ms, name_at(&c->names, e->name), e->name_len);
         if (rc)
             return rc;
     }
@@ -430,6 +435,81 @@ struct id_list catalog_take_list(struct catalog *c, struct id_list *l)
     return taken;
 }
 
+/* --- deletion --- */
+
+/* Under the exclusive lock. */
+static void end_locked(struct catalog *c, const struct catalog_ended *one, bool stored)
+{
+    struct entry *e = entries_room(&c->entries, one->id);
+    struct catalog_ended ended = *one;
+    if (atomic_load_explicit(&e->state, memory_order_relaxed) == ENTRY_ENDED)
+        return;
+    uint32_t step_ms = atomic_load_explicit(&e->step_ms, memory_order_relaxed);
+    if (step_ms) {
+        const char *name = name_at(&c->names, e->name);
+        name_table_remove(&c->table, &c->names, name, e->name_len, hash_bytes(name, e->name_len));
+        atomic_fetch_sub_explicit(&c->count, 1, memory_order_relaxed);
+        if (!e->tagged)
+            id_list_push(&c->unlinked, one->id);
+        if (c->leave)
+            c->leave(c->admit_ctx, name, e->name_len);
+        ended.step_ms = step_ms;
+    }
+    atomic_store_explicit(&e->state, ENTRY_ENDED, memory_order_release);
+    atomic_store_explicit(&e->step_ms, 0, memory_order_release);
+    raise_max_id(c, one->id);
+    tombstones_drop_series(c->tombstones, one->id);
+    ended_add(&c->ended, &ended, stored);
+}
+
+void catalog_end(struct catalog *c, const uint32_t *ids, size_t n, uint64_t pos)
+{
+    catalog_lock_exclusive(c);
+    for (size_t i = 0; i < n; i++)
+        end_locked(c, &(struct catalog_ended){.id = ids[i], .pos = pos}, false);
+    show_counts(c);
+    catalog_unlock(c);
+}
+
+bool catalog_keeps_deletions(struct catalog *c)
+{
+    return !c->store || c->store->ops->keep_deleted;
+}
+
+bool catalog_has_ended(struct catalog *c, uint32_t id)
+{
+    const struct entry *e = entries_get_any(&c->entries, id);
+    return e && atomic_load_explicit(&e->state, memory_order_acquire) == ENTRY_ENDED;
+}
+
+struct catalog_ended *catalog_list_ended(struct catalog *c, size_t *n)
+{
+    catalog_lock_shared(c);
+    struct catalog_ended *v = ended_list(&c->ended, n);
+    catalog_unlock(c);
+    return v;
+}
+
+size_t catalog_count_ended(struct catalog *c)
+{
+    catalog_lock_shared(c);
+    size_t n = c->ended.n;
+    catalog_unlock(c);
+    return n;
+}
+
+void catalog_erased(struct catalog *c, const uint32_t *ids, size_t n)
+{
+    catalog_lock_exclusive(c);
+    ended_erase(&c->ended, ids, n);
+    catalog_unlock(c);
+}
+
+struct tombstones *catalog_tombstones(struct catalog *c)
+{
+    return c->tombstones;
+}
+
 struct loader {
     struct catalog *c;
     struct err *err;
@@ -444,6 +524,8 @@ static int load_row(void *ctx, const struct catalog_row *row)
                          .len = row->name_len,
                          .hash = hash_bytes(row->name, row->name_len),
                          .stored = true};
+    if (catalog_has_ended(l->c, s.id))
+        return OK;
     catalog_lock_exclusive(l->c);
     int rc = check_claim(l->c, &s, l->err);
     if (rc == 1)
@@ -483,6 +565,33 @@ int catalog_follow(struct catalog *c, struct err *err)
     return c->store->ops->since(c->store, after, follow_row, &l, err);
 }
 
+static int load_ended(void *ctx, const struct catalog_ended *e)
+{
+    const struct loader *l = ctx;
+    catalog_lock_exclusive(l->c);
+    end_locked(l->c, e, true);
+    catalog_unlock(l->c);
+    return OK;
+}
+
+static int load_tombstone(void *ctx, const struct tombstone *t)
+{
+    const struct loader *l = ctx;
+    tombstones_load(l->c->tombstones, t);
+    return OK;
+}
+
+/* What has ended first: the rows of such series may name others, too. */
+static int load_all(struct catalog *c, struct err *err)
+{
+    const struct catalog_store_ops *ops = c->store->ops;
+    struct loader l = {c, err};
+    int rc = ops->load_deleted ? ops->load_deleted(c->store, load_ended, load_tombstone, &l, err) : OK;
+    if (rc == OK) /* rows that come into a shared store meanwhile are followed later */
+        rc = ops->load(c->store, is_shared(c) ? follow_row : load_row, &l, err);
+    return rc;
+}
+
 static void init_metrics(struct catalog *c, struct metrics *m)
 {
     if (!m)
@@ -512,7 +621,9 @@ int catalog_open(const struct catalog_options *o, struct catalog **out, struct e
     c->step = o->step;
     c->step_ctx = o->step_ctx;
     c->admit = o->admit;
+    c->leave = o->leave;
     c->admit_ctx = o->admit_ctx;
+    c->tombstones = tombstones_new();
     pthread_rwlockattr_t attr;
     pthread_rwlockattr_init(&attr);
     /* Else a stream of look-ups could keep new names waiting for ever. Nobody locks twice. */
@@ -524,12 +635,7 @@ int catalog_open(const struct catalog_options *o, struct catalog **out, struct e
     name_table_init(&c->table);
     path_tree_init(&c->tree);
     init_metrics(c, o->metrics);
-    struct loader l = {c, err};
-    int rc = OK;
-    if (is_shared(c)) /* rows that come in meanwhile are followed later */
-        rc = c->store->ops->load(c->store, follow_row, &l, err);
-    else if (c->store)
-        rc = c->store->ops->load(c->store, load_row, &l, err);
+    int rc = c->store ? load_all(c, err) : OK;
     if (rc < 0) {
         catalog_free(c);
         return rc;
@@ -551,18 +657,26 @@ void catalog_free(struct catalog *c)
     path_tree_release(&c->tree);
     free(c->pending.v);
     free(c->unindexed.v);
+    free(c->unlinked.v);
+    ended_release(&c->ended);
+    tombstones_free(c->tombstones);
     pthread_rwlock_destroy(&c->lock);
     pthread_rwlock_destroy(&c->tree_lock);
     free(c);
 }
 
-static void fill_rows(struct catalog *c, const uint32_t *ids, size_t n, struct catalog_row *rows)
+/* How many rows: one that has ended before it was ever stored needs none. */
+static size_t fill_rows(struct catalog *c, const uint32_t *ids, size_t n, struct catalog_row *rows)
 {
+    size_t filled = 0;
     for (size_t i = 0; i < n; i++) {
         size_t len;
         const char *name = catalog_name(c, ids[i], &len);
-        rows[i] = (struct catalog_row){ids[i], catalog_step_ms(c, ids[i]), name, (uint32_t)len};
+        uint32_t step_ms = catalog_step_ms(c, ids[i]);
+        if (step_ms)
+            rows[filled++] = (struct catalog_row){ids[i], step_ms, name, (uint32_t)len};
     }
+    return filled;
 }
 
 /* Writes ids[0..n); *done tells how many are durable. */
@@ -572,20 +686,48 @@ static int write_pending(struct catalog *c, const struct id_list *l, size_t *don
     int rc = OK;
     while (rc == OK && *done < l->n) {
         size_t n = l->n - *done < FLUSH_CHUNK ? l->n - *done : FLUSH_CHUNK;
-        fill_rows(c, l->v + *done, n, rows);
-        rc = c->store->ops->add(c->store, rows, n, err);
+        rc = c->store->ops->add(c->store, rows, fill_rows(c, l->v + *done, n, rows), err);
         *done += rc == OK ? n : 0;
     }
     free(rows);
     return rc;
 }
 
+/* What has ended, and the tombstones. */
+static int write_deleted(struct catalog *c, struct err *err)
+{
+    size_t n, m;
+    catalog_lock_shared(c);
+    struct catalog_ended *ended = ended_changes(&c->ended, &n);
+    catalog_unlock(c);
+    struct tombstone_change *changes = tombstones_changes(c->tombstones, &m);
+    int rc = OK;
+    if (n + m && !catalog_keeps_deletions(c))
+        rc =
+            err_set(err, ERR_UNSUPPORTED, "a catalog in %s cannot keep what is deleted", c->store->ops->name);
+    else if (n + m && c->store)
+        rc = c->store->ops->keep_deleted(c->store, ended, n, changes, m, err);
+    if (rc == OK) {
+        catalog_lock_exclusive(c);
+        ended_changes_kept(&c->ended, n);
+        catalog_unlock(c);
+        tombstones_changes_kept(c->tombstones, m);
+    }
+    free(ended);
+    free(changes);
+    return rc;
+}
+
+/* The list of names is taken before, and written after what has ended: the store must never have a name for
+ * two ids of which none has ended. */
 int catalog_flush(struct catalog *c, struct err *err)
 {
     catalog_index_new(c);
     struct id_list l = catalog_take_list(c, &c->pending);
     size_t done = 0;
-    int rc = l.n ? write_pending(c, &l, &done, err) : catalog_follow(c, err);
+    int rc = write_deleted(c, err);
+    if (rc == OK)
+        rc = l.n ? write_pending(c, &l, &done, err) : catalog_follow(c, err);
     if (done < l.n) { /* they wait for the next flush */
         catalog_lock_exclusive(c);
         for (size_t i = done; i < l.n; i++)

@@ -8,23 +8,30 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Puts every series that is in the table by now into the tree. */
+/* Puts every series that is in the table by now into the tree, then takes out those that have ended. One that
+ * is in both lists only passes through; a name that has another series by now keeps that. */
 void catalog_index_new(struct catalog *c)
 {
     catalog_lock_shared(c);
-    bool none = c->unindexed.n == 0;
+    bool none = c->unindexed.n == 0 && c->unlinked.n == 0;
     catalog_unlock(c);
     if (none)
         return;
     pthread_rwlock_wrlock(&c->tree_lock);
-    struct id_list l = catalog_take_list(c, &c->unindexed);
-    for (size_t i = 0; i < l.n; i++) {
-        size_t len;
-        const char *name = catalog_name(c, l.v[i], &len);
-        path_tree_add(&c->tree, name, len, l.v[i]);
+    struct id_list gone = catalog_take_list(c, &c->unlinked), new = catalog_take_list(c, &c->unindexed);
+    size_t len;
+    for (size_t i = 0; i < new.n; i++) {
+        const char *name = catalog_name(c, new.v[i], &len);
+        if (!catalog_has_ended(c, new.v[i]))
+            path_tree_add(&c->tree, name, len, new.v[i]);
+    }
+    for (size_t i = 0; i < gone.n; i++) {
+        const char *name = catalog_name(c, gone.v[i], &len);
+        path_tree_remove(&c->tree, name, len, gone.v[i]);
     }
     pthread_rwlock_unlock(&c->tree_lock);
-    free(l.v);
+    free(new.v);
+    free(gone.v);
 }
 
 /* What a find hands out once no lock is held: a series' path is its name, a bare branch's is kept here. */
@@ -52,7 +59,7 @@ static void keep_findings(const struct path_tree *t, const struct node_list *nod
             buf_putc(&f->paths, '\0');
         }
         f->v[i] = (struct found){node->series, (uint32_t)(node->series ? 0 : f->paths.len - before - 1),
-                                 node->first_child != 0};
+                                 tree_node_is_branch(node)};
     }
 }
 

@@ -13,6 +13,7 @@
 
 #include "catalog/catalog.h"
 
+#include "catalog/ended.h"
 #include "catalog/entries.h"
 #include "catalog/name_arena.h"
 #include "catalog/name_table.h"
@@ -31,7 +32,9 @@ struct catalog {
     catalog_step_fn step;
     void *step_ctx;
     catalog_admit_fn admit;
+    catalog_leave_fn leave;
     void *admit_ctx;
+    struct tombstones *tombstones;
     struct gauge *series_gauge, *bytes_gauge, *pending_gauge;
 
     struct entries entries;
@@ -43,6 +46,8 @@ struct catalog {
     struct id_list pending;   /* not yet in the store; empty if there is none */
     struct id_list unindexed; /* not yet in the tree */
     uint32_t followed;        /* every row of a shared store up to this id is here */
+    struct id_list unlinked;  /* ended, perhaps still in the tree */
+    struct ended ended;
 
     pthread_rwlock_t tree_lock;
     struct path_tree tree;

@@ -3,6 +3,7 @@
 #define CARAT_CATALOG_CATALOG_STORE_H
 
 #include "base/err.h"
+#include "model/tombstones.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -17,6 +18,17 @@ struct catalog_row {
 };
 typedef int (*catalog_row_fn)(void *ctx, const struct catalog_row *row);
 
+/* An id that has ended: its series was deleted. It stays known for ever, so that nobody takes it for one
+ * whose definition is still to come. */
+struct catalog_ended {
+    uint32_t id;
+    uint32_t step_ms; /* of the series; 0 if that was not known */
+    uint64_t pos;     /* of the deletion in the stream */
+    bool erased;      /* nothing of it is stored anywhere; its row is gone */
+};
+typedef int (*catalog_ended_fn)(void *ctx, const struct catalog_ended *e);
+typedef int (*catalog_tombstone_fn)(void *ctx, const struct tombstone *t);
+
 struct catalog_store_ops {
     const char *name;
     /* Every row kept, in id order. */
@@ -24,6 +36,13 @@ struct catalog_store_ops {
     /* All rows or none, durable on return. A row that is there already is no error. */
     int (*add)(struct catalog_store *, const struct catalog_row *rows, size_t n, struct err *);
     void (*free)(struct catalog_store *);
+    /* What was deleted; both or neither. First the ended ids, in order, then the tombstones. */
+    int (*load_deleted)(struct catalog_store *, catalog_ended_fn, catalog_tombstone_fn, void *ctx,
+                        struct err *);
+    /* All or nothing, durable on return: adds ended ids or replaces what is known of them (the row of one
+     * that is erased goes), and does what the changes say. The same again is no error. */
+    int (*keep_deleted)(struct catalog_store *, const struct catalog_ended *ended, size_t nended,
+                        const struct tombstone_change *changes, size_t nchanges, struct err *);
     /* Writes all rows of one moment to a new file `path`, from which a store of the same kind can be opened;
      * not synced. Any thread, at the same time as all others. May be NULL. */
     int (*copy)(struct catalog_store *, const char *path, struct err *);

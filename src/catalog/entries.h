@@ -1,5 +1,5 @@
 /* What is known of a series, by id. Pages never move, so a reader needs no lock: `step_ms` is stored last and
- * with release, and 0 means that there is no such series yet. One writer at a time. */
+ * with release, and 0 means that there is no such series yet, or no more (`ended`). One writer at a time. */
 #ifndef CARAT_CATALOG_ENTRIES_H
 #define CARAT_CATALOG_ENTRIES_H
 
@@ -20,9 +20,10 @@ struct entry {
     _Atomic uint32_t step_ms;
     uint32_t name; /* in the name arena */
     uint16_t name_len;
-    bool tagged;
-    _Atomic bool define;
+    uint8_t tagged; /* bool */
+    _Atomic uint8_t state;
 };
+enum entry_state { ENTRY_KNOWN, ENTRY_DEFINE, ENTRY_ENDED };
 _Static_assert(sizeof(struct entry) == 12, "the budget per series counts on it");
 
 struct entries {
@@ -60,6 +61,18 @@ static inline struct entry *entries_get(const struct entries *e, uint32_t id)
         return NULL;
     struct entry *x = &page[id & (ENTRY_PAGE - 1)];
     return atomic_load_explicit(&x->step_ms, memory_order_acquire) ? x : NULL;
+}
+
+/* The same also for an id that has ended. */
+static inline struct entry *entries_get_any(const struct entries *e, uint32_t id)
+{
+    struct entry *page = atomic_load_explicit(&e->pages[id >> ENTRY_PAGE_BITS], memory_order_acquire);
+    if (!page)
+        return NULL;
+    struct entry *x = &page[id & (ENTRY_PAGE - 1)];
+    bool there = atomic_load_explicit(&x->step_ms, memory_order_acquire) ||
+                 atomic_load_explicit(&x->state, memory_order_acquire) == ENTRY_ENDED;
+    return there ? x : NULL;
 }
 
 PREFETCH_INLINE void entries_prefetch(const struct entries *e, uint32_t id)

@@ -47,7 +47,8 @@ static const struct name_slot *find_in(const struct name_slots *s, const struct 
                                        const char *name, size_t len, uint64_t hash)
 {
     for (uint64_t i = hash & s->mask; s->v[i].id; i = (i + 1) & s->mask)
-        if (s->v[i].hash == hash && same_name(name_at(names, s->v[i].name), name, len))
+        if (s->v[i].hash == hash && s->v[i].id != NAME_SLOT_DEAD &&
+            same_name(name_at(names, s->v[i].name), name, len))
             return &s->v[i];
     return NULL;
 }
@@ -71,7 +72,7 @@ static void move_some(struct name_table *t)
 {
     for (unsigned k = 0; k < MOVES_PER_INSERT && t->moved <= t->old.mask; k++) {
         struct name_slot s = t->old.v[t->moved++];
-        if (s.id)
+        if (s.id && s.id != NAME_SLOT_DEAD)
             put(&t->now, s);
     }
     if (t->moved > t->old.mask)
@@ -82,12 +83,35 @@ void name_table_insert(struct name_table *t, uint64_t hash, uint32_t id, uint32_
 {
     if ((t->used + 1) * 4 > (t->now.mask + 1) * 3) {
         assert(!t->old.v);
+        uint64_t n = t->now.mask + 1;
+        t->used -= t->dead;
+        t->dead = 0;
         t->old = t->now;
-        t->now = slots_new((t->old.mask + 1) * 2);
+        t->now = slots_new(t->used * 2 > n ? n * 2 : n); /* at most 5/8 full once all are moved */
         t->moved = 0;
     }
     if (t->old.v)
         move_some(t);
     put(&t->now, (struct name_slot){hash, id, name});
     t->used++;
+}
+
+static bool kill_in(struct name_slots *s, const struct name_arena *names, const char *name, size_t len,
+                    uint64_t hash)
+{
+    /* Ours to change: the caller holds the table. */
+    struct name_slot *at = s->v ? (struct name_slot *)find_in(s, names, name, len, hash) : NULL;
+    if (at) {
+        at->id = NAME_SLOT_DEAD;
+        at->hash = 0; /* a new entry of the same name must be the first that is guessed */
+    }
+    return at != NULL;
+}
+
+void name_table_remove(struct name_table *t, const struct name_arena *names, const char *name, size_t len,
+                       uint64_t hash)
+{
+    bool now = kill_in(&t->now, names, name, len, hash), old = kill_in(&t->old, names, name, len, hash);
+    t->dead += now;
+    t->used -= old && !now; /* it will not be moved */
 }

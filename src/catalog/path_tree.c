@@ -147,7 +147,7 @@ static uint32_t new_node(struct path_tree *t, uint32_t parent, uint32_t label)
         t->pages[t->npages++] = big_alloc(PAGE_BYTES);
     }
     struct tree_node *up = tree_node(t, parent);
-    *tree_node(t, id) = (struct tree_node){parent, label, 0, up->first_child, 0};
+    *tree_node(t, id) = (struct tree_node){parent, label, 0, up->first_child, 0, 0};
     up->first_child = id;
     return id;
 }
@@ -174,7 +174,29 @@ void path_tree_add(struct path_tree *t, const char *path, size_t len, uint32_t s
         node = child_or_new(t, node, intern(t, p, (size_t)(dot - p)));
         p = dot + 1;
     }
+    bool had = tree_node(t, node)->series != 0;
     tree_node(t, node)->series = series;
+    for (bool woke = !had; node && woke; node = tree_node(t, node)->parent)
+        woke = tree_node(t, node)->live++ == 0;
+}
+
+void path_tree_remove(struct path_tree *t, const char *path, size_t len, uint32_t series)
+{
+    uint32_t node = 0;
+    for (const char *p = path, *end = path + len; p <= end;) {
+        const char *dot = memchr(p, '.', (size_t)(end - p));
+        dot = dot ? dot : end;
+        uint32_t label = path_tree_label(t, p, (size_t)(dot - p));
+        node = label == LABEL_NONE ? 0 : path_tree_child(t, node, label);
+        if (!node)
+            return;
+        p = dot + 1;
+    }
+    if (tree_node(t, node)->series != series)
+        return;
+    tree_node(t, node)->series = 0;
+    for (bool died = true; node && died; node = tree_node(t, node)->parent)
+        died = --tree_node(t, node)->live == 0;
 }
 
 void path_tree_path(const struct path_tree *t, uint32_t node, struct buf *out)

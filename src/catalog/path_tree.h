@@ -1,9 +1,10 @@
 /* The paths of all series without tags as a tree of labels, for globs.
  *
- * A node is 20 bytes; children hang from their parent as a list (newest first) and are also found by one
+ * A node is 24 bytes; children hang from their parent as a list (newest first) and are also found by one
  * hash over (parent, label), whose slots keep the hash: a probe that hits another node costs no cache miss.
- * Every distinct label is stored once. Node 0 is the root. Nodes never move and are never removed. No lock of
- * its own: many readers or one writer. */
+ * Every distinct label is stored once. Node 0 is the root. Nodes never move and are never removed: one with
+ * no series at or below it is not `live`, and no find sees it. No lock of its own: many readers or one
+ * writer. */
 #ifndef CARAT_CATALOG_PATH_TREE_H
 #define CARAT_CATALOG_PATH_TREE_H
 
@@ -22,8 +23,9 @@ struct tree_node {
     uint32_t parent, label;
     uint32_t first_child, next_sibling; /* 0: none */
     uint32_t series;                    /* id of the series with exactly this path, 0: only a branch */
+    uint32_t live;                      /* children that are live, and one for a series */
 };
-_Static_assert(sizeof(struct tree_node) == 20, "the budget per series counts on it");
+_Static_assert(sizeof(struct tree_node) == 24, "the budget per series counts on it");
 
 struct tree_label {
     const char *text;
@@ -50,8 +52,10 @@ struct path_tree {
 
 void path_tree_init(struct path_tree *t);
 void path_tree_release(struct path_tree *t);
-/* Paths are distinct, 1 to NAME_MAX_BYTES bytes. */
+/* A path has one series; it is 1 to NAME_MAX_BYTES bytes. One that has another already has this one then. */
 void path_tree_add(struct path_tree *t, const char *path, size_t len, uint32_t series);
+/* Nothing happens if the path has not this series. */
+void path_tree_remove(struct path_tree *t, const char *path, size_t len, uint32_t series);
 uint64_t path_tree_bytes(const struct path_tree *t);
 
 /* Id of a label, LABEL_NONE if no path has it. */
@@ -68,6 +72,11 @@ static inline uint32_t tree_child_hash(uint32_t parent, uint32_t label)
 {
     uint64_t x = ((uint64_t)parent << 32 | label) * 0x9e3779b97f4a7c15ull;
     return (uint32_t)((x ^ x >> 29) * 0xbf58476d1ce4e5b9ull >> 32);
+}
+
+static inline bool tree_node_is_branch(const struct tree_node *n)
+{
+    return n->live > (n->series != 0);
 }
 
 /* Appends the path of a node. */

@@ -155,7 +155,7 @@ static void step_wildcard(const struct step *s)
         size_t start = s->to->n;
         for (uint32_t c = tree_node(s->t, s->from->v[i])->first_child; c;) {
             const struct tree_node *n = tree_node(s->t, c);
-            if (matches(s->t, s->g, n->label, memo))
+            if (n->live && matches(s->t, s->g, n->label, memo))
                 node_list_push(s->to, c);
             c = n->next_sibling;
         }
@@ -196,7 +196,7 @@ static void step_choices(const struct step *s)
             prefetch_slot_node(s->t, v[i + PREFETCH], labels[0]);
         for (size_t k = 0; k < n; k++) {
             uint32_t child = path_tree_child(s->t, v[i], labels[k]);
-            if (child)
+            if (child && tree_node(s->t, child)->live)
                 node_list_push(s->to, child);
         }
     }
@@ -264,7 +264,7 @@ static void push_children(struct deep *d, struct visit v)
     d->passed.n = 0;
     for (uint32_t c = v.levels ? tree_node(d->t, v.node)->first_child : 0; c;) {
         const struct tree_node *n = tree_node(d->t, c);
-        if (advance(d, v.levels, n->label))
+        if (n->live && advance(d, v.levels, n->label))
             node_list_push(&d->passed, c);
         c = n->next_sibling;
     }

@@ -12,6 +12,10 @@ struct mem_rows {
     unsigned stores;
     struct catalog_row *rows; /* by id; names are ours */
     size_t n, cap;
+    struct catalog_ended *ended; /* by id */
+    size_t nended;
+    struct tombstone *tombstones;
+    size_t ntombstones;
 };
 
 struct mem_store {
@@ -141,6 +145,76 @@ static int mem_assign(struct catalog_store *s, struct catalog_row *rows, size_t 
     return unlock(m, OK);
 }
 
+/* Not while they change. */
+static int mem_load_deleted(struct catalog_store *s, catalog_ended_fn ended, catalog_tombstone_fn tombstone,
+                            void *ctx, struct err *err)
+{
+    struct mem_rows *m = container_of(s, struct mem_store, base)->rows;
+    int rc = OK;
+    for (size_t i = 0; i < m->nended && rc == OK; i++)
+        rc = ended(ctx, &m->ended[i]);
+    for (size_t i = 0; i < m->ntombstones && rc == OK; i++)
+        rc = tombstone(ctx, &m->tombstones[i]);
+    return rc;
+}
+
+static void remove_row(struct mem_rows *m, uint32_t id)
+{
+    size_t at = position(m, id);
+    if (at == m->n || m->rows[at].id != id)
+        return;
+    free((char *)m->rows[at].name);
+    memmove(m->rows + at, m->rows + at + 1, (m->n - at - 1) * sizeof *m->rows);
+    m->n--;
+}
+
+static void keep_ended(struct mem_rows *m, const struct catalog_ended *e)
+{
+    size_t at = 0;
+    while (at < m->nended && m->ended[at].id < e->id)
+        at++;
+    if (at == m->nended || m->ended[at].id != e->id) {
+        m->ended = xrealloc(m->ended, (m->nended + 1) * sizeof *m->ended);
+        memmove(m->ended + at + 1, m->ended + at, (m->nended - at) * sizeof *m->ended);
+        m->nended++;
+    }
+    m->ended[at] = *e;
+    if (e->erased)
+        remove_row(m, e->id);
+}
+
+static bool is_same_tombstone(const struct tombstone *a, const struct tombstone *b)
+{
+    return a->series == b->series && a->pos == b->pos && a->from_ms == b->from_ms &&
+           a->until_ms == b->until_ms;
+}
+
+static void keep_change(struct mem_rows *m, const struct tombstone_change *c)
+{
+    size_t at = 0;
+    while (at < m->ntombstones && !is_same_tombstone(&m->tombstones[at], &c->tombstone))
+        at++;
+    if (c->gone) {
+        if (at < m->ntombstones)
+            m->tombstones[at] = m->tombstones[--m->ntombstones];
+        return;
+    }
+    if (at == m->ntombstones)
+        m->tombstones = xrealloc(m->tombstones, ++m->ntombstones * sizeof *m->tombstones);
+    m->tombstones[at] = c->tombstone;
+}
+
+static int mem_keep_deleted(struct catalog_store *s, const struct catalog_ended *ended, size_t nended,
+                            const struct tombstone_change *changes, size_t nchanges, struct err *err)
+{
+    struct mem_rows *m = lock(s);
+    for (size_t i = 0; i < nended; i++)
+        keep_ended(m, &ended[i]);
+    for (size_t i = 0; i < nchanges; i++)
+        keep_change(m, &changes[i]);
+    return unlock(m, OK);
+}
+
 static void mem_free(struct catalog_store *s)
 {
     struct mem_rows *m = lock(s);
@@ -149,6 +223,8 @@ static void mem_free(struct catalog_store *s)
     free(container_of(s, struct mem_store, base));
     if (!last)
         return;
+    free(m->ended);
+    free(m->tombstones);
     for (size_t i = 0; i < m->n; i++)
         free((char *)m->rows[i].name);
     free(m->rows);
@@ -178,6 +254,8 @@ struct catalog_store *catalog_store_mem_new(void)
         .load = mem_load,
         .add = mem_add,
         .free = mem_free,
+        .load_deleted = mem_load_deleted,
+        .keep_deleted = mem_keep_deleted,
     };
     return store_over(NULL, &ops);
 }

@@ -91,6 +91,17 @@ bool quota_admit(struct quota *q, const char *name, size_t len, bool force, cons
     return true;
 }
 
+static bool uncount_one(struct rule *r)
+{
+    atomic_fetch_sub_explicit(&r->count, 1, memory_order_relaxed);
+    return true;
+}
+
+void quota_release(struct quota *q, const char *name, size_t len)
+{
+    each_covering(q, name, len, uncount_one);
+}
+
 int quota_rule(struct quota *q, size_t i, const char **prefix, uint64_t *max, uint64_t *count)
 {
     if (i >= q->n)

@@ -29,6 +29,9 @@ void quota_free(struct quota *q);
  * `force` it is counted whatever the rules say. Calls must not overlap. */
 bool quota_admit(struct quota *q, const char *name, size_t len, bool force, const char **prefix);
 
+/* A name that was counted is no more. Calls of this and quota_admit must not overlap. */
+void quota_release(struct quota *q, const char *name, size_t len);
+
 /* i-th rule in order of prefixes: 0, or 1 past the last. Any thread. */
 int quota_rule(struct quota *q, size_t i, const char **prefix, uint64_t *max, uint64_t *count);
 

@@ -505,6 +505,69 @@ static void other_schemas_are_refused(void **state)
     x->s = NULL;
 }
 
+/* --- what was deleted --- */
+
+static int print_ended(void *ctx, const struct catalog_ended *e)
+{
+    buf_printf(ctx, "%u/%u/%llu%s ", e->id, e->step_ms, (unsigned long long)e->pos, e->erased ? "!" : "");
+    return OK;
+}
+
+static int print_tombstone(void *ctx, const struct tombstone *t)
+{
+    buf_printf(ctx, "%u@%llu:%lld-%lld%s ", t->series, (unsigned long long)t->pos, (long long)t->from_ms,
+               (long long)t->until_ms, t->swept ? "!" : "");
+    return OK;
+}
+
+static void check_deleted(struct subject *x, const char *want)
+{
+    struct buf b = BUF_INIT;
+    struct err err = ERR_INIT;
+    if (x->s->ops->load_deleted(x->s, print_ended, print_tombstone, &b, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_string_equal(buf_str(&b), want);
+    buf_release(&b);
+}
+
+static void keep(struct subject *x, const struct catalog_ended *e, size_t n, const struct tombstone_change *c,
+                 size_t m)
+{
+    struct err err = ERR_INIT;
+    if (x->s->ops->keep_deleted(x->s, e, n, c, m, &err) < 0)
+        fail_msg("%s", err.text);
+}
+
+static void what_was_deleted_is_kept_and_changed(void **state)
+{
+    struct catalog_row rows[] = {row(1, "a"), row(2, "b"), row(3, "c")};
+    struct catalog_ended e[] = {{2, 60000, UINT64_MAX - 1, false}, {9, 0, 78, false}};
+    struct tombstone_change c[] = {{{3, false, -5, INT64_MAX - 1, 80}, false},
+                                   {{3, false, 100, 200, 81}, false},
+                                   {{1, true, 0, 1, UINT64_MAX}, false}};
+    assert_int_equal(add(*state, rows, 3), OK);
+    check_deleted(*state, "");
+    keep(*state, e, 2, c, 2);
+    keep(*state, e, 2, c, 2); /* the same again */
+    reopen(*state);
+    check_deleted(*state, "2/60000/18446744073709551614 9/0/78 3@80:-5-9223372036854775806 3@81:100-200 ");
+    check_rows(*state, "1/60000/a 2/60000/b 3/60000/c ");
+    e[0].erased = e[1].erased = true;
+    c[0].gone = true;
+    c[1].tombstone.swept = true;
+    keep(*state, e, 2, c, 3);
+    keep(*state, e, 2, c, 3);
+    reopen(*state);
+    struct subject *x = *state;
+    if (x->on_disk)
+        check_deleted(x, "2/60000/18446744073709551614! 9/0/78! 1@18446744073709551615:0-1! 3@81:100-200! ");
+    check_rows(*state, "1/60000/a 3/60000/c ");
+    struct catalog_row again = row(4, "d");
+    assert_int_equal(add(*state, &again, 1), OK);
+    reopen(*state);
+    check_rows(*state, "1/60000/a 3/60000/c 4/60000/d ");
+}
+
 /* SQLite only from here on. */
 
 static void sql(struct subject *x, const char *text)
@@ -521,7 +584,10 @@ static int try_load(struct subject *x, struct buf *rows, struct err *err)
     int rc = catalog_store_sqlite_open(x->path, &x->s, err);
     if (rc < 0)
         return rc;
-    rc = x->s->ops->load(x->s, print_row, rows, err);
+    rc = x->s->ops->load_deleted(x->s, print_ended, print_tombstone, rows, err);
+    buf_clear(rows);
+    if (rc == OK)
+        rc = x->s->ops->load(x->s, print_row, rows, err);
     close_subject(x);
     return rc;
 }
@@ -542,11 +608,11 @@ static void other_files_and_versions_are_refused(void **state)
     struct catalog_row r = row(1, "a");
     assert_int_equal(add(x, &r, 1), OK);
     close_subject(x);
-    sql(x, "PRAGMA user_version = 2");
+    sql(x, "PRAGMA user_version = 3");
     check_refused(x, ERR_UNSUPPORTED, "newer version of Carat");
     sql(x, "PRAGMA user_version = 0");
     check_refused(x, ERR_CORRUPT, "schema");
-    sql(x, "PRAGMA user_version = 1; PRAGMA application_id = 0");
+    sql(x, "PRAGMA user_version = 2; PRAGMA application_id = 0");
     check_refused(x, ERR_INVALID, "not a Carat catalog");
     sql(x, "PRAGMA application_id = 0x43727443");
     open_subject(x);
@@ -561,6 +627,42 @@ static void other_files_and_versions_are_refused(void **state)
     assert_int_equal(catalog_store_sqlite_open("/nonexistent/x.db", &x->s, &err), ERR_IO);
     assert_non_null(strstr(err.text, "/nonexistent/x.db"));
     x->s = NULL;
+}
+
+/* As the first version made it. */
+static void a_file_of_schema_1_is_brought_up(void **state)
+{
+    struct subject *x = *state;
+    struct catalog_row r = row(1, "a");
+    assert_int_equal(add(x, &r, 1), OK);
+    close_subject(x);
+    sql(x, "DROP TABLE ended; DROP TABLE tombstones; ALTER TABLE summary DROP COLUMN ended;"
+           "ALTER TABLE summary DROP COLUMN tombstones; PRAGMA user_version = 1");
+    open_subject(x);
+    check_rows(x, "1/60000/a ");
+    check_deleted(x, "");
+    struct catalog_ended e = {1, 60000, 5, false};
+    keep(x, &e, 1, NULL, 0);
+    reopen(x);
+    check_deleted(x, "1/60000/5 ");
+    check_rows(x, "1/60000/a ");
+}
+
+static void damage_to_what_was_deleted_is_noticed(void **state)
+{
+    struct subject *x = *state;
+    struct catalog_ended e[] = {{1, 60000, 5, false}, {2, 60000, 6, false}};
+    struct tombstone_change c = {{3, false, 100, 200, 81}, false};
+    keep(x, e, 2, &c, 1);
+    close_subject(x);
+    sql(x, "UPDATE ended SET erased = 1 WHERE id = 2");
+    check_refused(x, ERR_CORRUPT, "a row of ended is damaged");
+    sql(x, "DELETE FROM ended WHERE id = 2");
+    check_refused(x, ERR_CORRUPT, "1 rows of ended, but there should be 2");
+    sql(x, "UPDATE summary SET ended = 1; UPDATE tombstones SET until_ms = 201");
+    check_refused(x, ERR_CORRUPT, "a row of tombstones is damaged");
+    sql(x, "DELETE FROM tombstones");
+    check_refused(x, ERR_CORRUPT, "0 rows of tombstones, but there should be 1");
 }
 
 static void wrong_values_are_noticed(void **state)
@@ -683,6 +785,9 @@ static void damage_never_changes_what_is_loaded(void **state)
 #define ALL(fn)                                                                                              \
     cmocka_unit_test_setup_teardown(fn, set_up_mem, tear_down),                                              \
         cmocka_unit_test_setup_teardown(fn, set_up_sqlite, tear_down), SHARED(fn)
+#define OWN(fn)                                                                                              \
+    cmocka_unit_test_setup_teardown(fn, set_up_mem, tear_down),                                              \
+        cmocka_unit_test_setup_teardown(fn, set_up_sqlite, tear_down)
 #define PG(fn)   cmocka_unit_test_setup_teardown(fn, set_up_postgres, tear_down)
 #define DISK(fn) cmocka_unit_test_setup_teardown(fn, set_up_sqlite, tear_down)
 
@@ -696,12 +801,15 @@ int main(void)
         ALL(load_stops_where_told),
         ALL(random_operations_agree_with_a_model),
         ALL(a_catalog_comes_back_as_it_was),
+        OWN(what_was_deleted_is_kept_and_changed),
         SHARED(names_get_one_id_whoever_asks),
         SHARED(processes_agree_on_every_id),
         PG(known_series_go_on_while_the_store_is_away),
         PG(other_schemas_are_refused),
         DISK(a_copy_has_the_rows_of_its_moment),
         DISK(other_files_and_versions_are_refused),
+        DISK(a_file_of_schema_1_is_brought_up),
+        DISK(damage_to_what_was_deleted_is_noticed),
         DISK(wrong_values_are_noticed),
         DISK(two_ids_for_one_name_are_noticed),
         DISK(a_row_in_the_place_of_another_is_noticed),

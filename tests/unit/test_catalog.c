@@ -199,12 +199,32 @@ static int flaky_add(struct catalog_store *s, const struct catalog_row *rows, si
     return f->inner->ops->add(f->inner, rows, n, err);
 }
 
+static int flaky_load_deleted(struct catalog_store *s, catalog_ended_fn ended, catalog_tombstone_fn tombstone,
+                              void *ctx, struct err *err)
+{
+    struct flaky *f = (struct flaky *)s;
+    return f->inner->ops->load_deleted(f->inner, ended, tombstone, ctx, err);
+}
+
+static int flaky_keep_deleted(struct catalog_store *s, const struct catalog_ended *ended, size_t n,
+                              const struct tombstone_change *changes, size_t m, struct err *err)
+{
+    struct flaky *f = (struct flaky *)s;
+    if (f->fail_after == 0)
+        return err_set(err, ERR_NO_SPACE, "full");
+    return f->inner->ops->keep_deleted(f->inner, ended, n, changes, m, err);
+}
+
 static void flaky_free(struct catalog_store *s) {}
 
 static struct flaky flaky_new(void)
 {
-    static const struct catalog_store_ops ops = {
-        .name = "flaky", .load = flaky_load, .add = flaky_add, .free = flaky_free};
+    static const struct catalog_store_ops ops = {.name = "flaky",
+                                                 .load = flaky_load,
+                                                 .add = flaky_add,
+                                                 .free = flaky_free,
+                                                 .load_deleted = flaky_load_deleted,
+                                                 .keep_deleted = flaky_keep_deleted};
     return (struct flaky){{&ops}, catalog_store_mem_new(), -1, 0, 0};
 }
 
@@ -411,6 +431,200 @@ static void metrics_tell_what_is_pending(void **state)
     metrics_free(m);
 }
 
+/* --- deletion --- */
+
+static void end(struct catalog *c, uint32_t id)
+{
+    catalog_end(c, &id, 1, 1000 + id);
+}
+
+static uint32_t lookup(struct catalog *c, const char *name)
+{
+    return catalog_lookup(c, name, strlen(name)).id;
+}
+
+static int collect_path(void *ctx, const struct catalog_node *n)
+{
+    buf_printf(ctx, "%.*s%s%s ", (int)n->path_len, n->path, n->id ? "" : "/", n->branch ? "+" : "");
+    return OK;
+}
+
+static void check_find(struct catalog *c, const char *pattern, const char *want)
+{
+    struct buf b = BUF_INIT;
+    struct err err = ERR_INIT;
+    assert_int_equal(catalog_find(c, pattern, strlen(pattern), 0, collect_path, &b, &err), OK);
+    assert_string_equal(buf_str(&b), want);
+    buf_release(&b);
+}
+
+static int no_leave_too_often(void *ctx, uint32_t id, uint32_t step_ms, const char *name, size_t len)
+{
+    assert_true(step_ms && len);
+    ++*(unsigned *)ctx;
+    return OK;
+}
+
+static void a_deleted_name_leaves_and_comes_back_as_another(void **state)
+{
+    struct catalog *c = open_catalog(NULL, 0, NULL);
+    assert_int_equal(resolve(c, "a.b.c").id, 1);
+    assert_int_equal(resolve(c, "a.b").id, 2);
+    assert_int_equal(resolve(c, "a.x.y").id, 3);
+    assert_int_equal(resolve(c, "t;x=1").id, 4);
+    check_find(c, "a.*", "a.b+ a.x/+ ");
+    end(c, 1);
+    end(c, 1);
+    end(c, 3);
+    end(c, 4);
+    assert_int_equal(catalog_count(c), 1);
+    assert_int_equal(lookup(c, "a.b.c"), 0);
+    assert_true(catalog_step_ms(c, 1) == 0 && catalog_has_ended(c, 1) && !catalog_has_ended(c, 2));
+    assert_string_equal(catalog_name(c, 1, NULL), "a.b.c"); /* for who found it a moment ago */
+    check_find(c, "a.*", "a.b ");
+    check_find(c, "a.{b,x}", "a.b ");
+    check_find(c, "**", "a/+ a.b ");
+    check_find(c, "a.b.c", "");
+    unsigned seen = 0;
+    catalog_each(c, no_leave_too_often, &seen);
+    catalog_each_tagged(c, no_leave_too_often, &seen);
+    assert_int_equal(seen, 1);
+    struct catalog_entry e = resolve(c, "a.b.c");
+    assert_true(e.id == 5 && e.define);
+    check_find(c, "a.**", "a.b+ a.b.c ");
+    end(c, 2); /* and once more under another */
+    assert_int_equal(resolve(c, "a.b").id, 6);
+    check_find(c, "a.*", "a.b+ ");
+    uint32_t ended = 3;
+    catalog_defs_durable(c, &ended, 1);
+    assert_true(catalog_has_ended(c, 3));
+    catalog_free(c);
+}
+
+static void what_has_ended_is_not_defined_again(void **state)
+{
+    struct catalog *c = open_catalog(NULL, 0, NULL);
+    end(c, 7); /* its definition comes from another lane, later */
+    assert_int_equal(define(c, 7, "a"), OK);
+    assert_int_equal(lookup(c, "a"), 0);
+    assert_int_equal(define(c, 8, "a"), OK);
+    assert_int_equal(define(c, 7, "a"), OK);
+    assert_int_equal(lookup(c, "a"), 8);
+    assert_int_equal(resolve(c, "b").id, 9);
+    catalog_free(c);
+}
+
+static bool count_in(void *ctx, const char *name, size_t len, bool known)
+{
+    ++*(int *)ctx;
+    return true;
+}
+
+static void count_out(void *ctx, const char *name, size_t len)
+{
+    --*(int *)ctx;
+}
+
+static void who_counts_names_is_told(void **state)
+{
+    int n = 0;
+    struct catalog_options o = {.admit = count_in, .leave = count_out, .admit_ctx = &n, .max_series = 2};
+    struct catalog *c;
+    struct err err = ERR_INIT;
+    assert_int_equal(catalog_open(&o, &c, &err), OK);
+    resolve(c, "a");
+    resolve(c, "b");
+    assert_int_equal(resolve(c, "c").id, 0);
+    end(c, 1);
+    end(c, 1);
+    assert_int_equal(n, 1);
+    assert_int_equal(resolve(c, "c").id, 3); /* there is room again */
+    assert_int_equal(n, 2);
+    catalog_free(c);
+}
+
+static void what_is_deleted_stays_deleted_after_a_restart(void **state)
+{
+    struct flaky f = flaky_new();
+    struct catalog *c = open_catalog(&f.base, 0, NULL);
+    struct tombstone t = {2, false, 100, 200, 50};
+    new_series(c, 1, 3);
+    flush(c);
+    resolve(c, "short-lived"); /* 4: ends before it was ever stored */
+    end(c, 1);
+    end(c, 4);
+    resolve(c, "n.1"); /* 5 */
+    tombstones_add(catalog_tombstones(c), &t, 1);
+    struct err err = ERR_INIT;
+    f.fail_after = 0;
+    assert_int_equal(catalog_flush(c, &err), ERR_NO_SPACE);
+    f.fail_after = -1;
+    flush(c);
+    catalog_free(c);
+    c = open_catalog(&f.base, 0, NULL);
+    assert_true(lookup(c, "n.1") == 5 && catalog_has_ended(c, 1) && catalog_has_ended(c, 4));
+    assert_int_equal(lookup(c, "short-lived"), 0);
+    assert_true(tombstones_hit(catalog_tombstones(c), 2, 150, 49));
+    size_t n;
+    struct catalog_ended *e = catalog_list_ended(c, &n);
+    assert_true(n == 2 && e[0].id == 1 && e[0].step_ms == 60000 && e[0].pos == 1001);
+    free(e);
+    catalog_erased(c, (uint32_t[]){1, 4}, 2);
+    assert_int_equal(catalog_count_ended(c), 0);
+    flush(c);
+    struct kept k = {0, 0};
+    assert_int_equal(f.inner->ops->load(f.inner, count_row, &k, &err), OK);
+    assert_true(k.n == 3 && k.sum == 2 + 3 + 5);
+    catalog_free(c);
+    c = open_catalog(&f.base, 0, NULL);
+    assert_int_equal(define(c, 1, "n.1"), OK); /* the stream still has it */
+    assert_int_equal(lookup(c, "n.1"), 5);
+    assert_int_equal(catalog_count_ended(c), 0);
+    assert_int_equal(resolve(c, "new").id, 6);
+    catalog_free(c);
+    f.inner->ops->free(f.inner);
+}
+
+/* Names come and go, the table grows and is cleaned on the way. */
+static void random_ends_agree_with_a_model(void **state)
+{
+    enum { NAMES = 3000 };
+    seed_random();
+    struct catalog *c = open_catalog(NULL, 0, NULL);
+    static uint32_t id[NAMES];
+    uint32_t live = 0;
+    memset(id, 0, sizeof id);
+    for (int i = 0; i < 60000; i++) {
+        int k = rand() % NAMES;
+        char name[40];
+        snprintf(name, sizeof name, "h%d.m%d", k % 50, k);
+        if (id[k] && rand() % 2) {
+            end(c, id[k]);
+            id[k] = 0;
+            live--;
+        } else {
+            struct catalog_entry e = resolve(c, name);
+            assert_true(id[k] ? e.id == id[k] : e.id > 0);
+            live += !id[k];
+            id[k] = e.id;
+        }
+        k = rand() % NAMES;
+        snprintf(name, sizeof name, "h%d.m%d", k % 50, k);
+        assert_int_equal(lookup(c, name), id[k]);
+        assert_int_equal(catalog_count(c), live);
+    }
+    struct buf found = BUF_INIT;
+    struct err err = ERR_INIT;
+    unsigned seen = 0;
+    assert_int_equal(catalog_find(c, "h*.m*", 5, 0, collect_path, &found, &err), OK);
+    for (size_t i = 0; i < found.len; i++)
+        seen += found.data[i] == ' ';
+    assert_int_equal(seen, live);
+    assert_true(catalog_memory_bytes(c) < 16u << 20);
+    buf_release(&found);
+    catalog_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -424,6 +638,11 @@ int main(void)
         cmocka_unit_test(each_walks_by_id_and_can_be_stopped),
         cmocka_unit_test(threads_agree_on_ids),
         cmocka_unit_test(metrics_tell_what_is_pending),
+        cmocka_unit_test(a_deleted_name_leaves_and_comes_back_as_another),
+        cmocka_unit_test(what_has_ended_is_not_defined_again),
+        cmocka_unit_test(who_counts_names_is_told),
+        cmocka_unit_test(what_is_deleted_stays_deleted_after_a_restart),
+        cmocka_unit_test(random_ends_agree_with_a_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
