@@ -121,6 +121,23 @@ static int search_window(struct search *s, int64_t *ts_ms, double *value)
     return 1;
 }
 
+static int search(struct reader *r, uint32_t series, uint32_t step_ms, int64_t since_ms, int64_t *ts_ms,
+                  double *value, struct read_report *report)
+{
+    struct search s = {r,         series, step_ms, since_ms, window_start(since_ms, step_ms),
+                       INT64_MAX, {0},    {0},     report};
+    int rc;
+    reader_read_hot(r, series, step_ms, since_ms, INT64_MAX, &s.hot, report);
+    begin_where_hot_has_points(&s);
+    do
+        rc = search_window(&s, ts_ms, value);
+    while (rc > 0);
+    hot_copies_release(&s.hot);
+    free(s.warm.parts);
+    buf_release(&s.warm.bytes);
+    return rc < 0 ? 1 : OK;
+}
+
 int reader_latest(struct reader *r, uint32_t series, int64_t since_ms, int64_t *ts_ms, double *value,
                   struct read_report *report, struct err *err)
 {
@@ -128,21 +145,16 @@ int reader_latest(struct reader *r, uint32_t series, int64_t since_ms, int64_t *
     if (step == 0)
         return err_set(err, ERR_NOT_FOUND, "there is no series %u", series);
     bool before = report->incomplete;
-    since_ms = since_ms < 0 ? 0 : since_ms;
-    struct search s = {r, series, step, since_ms, window_start(since_ms, step), INT64_MAX, {0}, {0}, report};
-    struct err why = ERR_INIT;
-    reader_note_catching_up(r, report);
-    if (hot_read(r->o.hot, series, step, since_ms, INT64_MAX, hot_copies_add, &s.hot, &why) < 0)
-        report_add(report, &why);
-    hot_copies_sort(&s.hot);
-    begin_where_hot_has_points(&s);
+    unsigned tries = 0;
+    uint64_t stamp;
     int rc;
-    do
-        rc = search_window(&s, ts_ms, value);
-    while (rc > 0);
+    reader_note_catching_up(r, report);
+    do {
+        stamp = reader_stamp(r, series);
+        rc = search(r, series, step, since_ms < 0 ? 0 : since_ms, ts_ms, value, report);
+    } while (reader_stamp(r, series) != stamp && ++tries < READER_TRIES);
+    if (tries == READER_TRIES)
+        reader_tell_torn(report);
     reader_count_incomplete(r, before, report);
-    hot_copies_release(&s.hot);
-    free(s.warm.parts);
-    buf_release(&s.warm.bytes);
-    return rc < 0 ? 1 : OK;
+    return rc;
 }

@@ -105,15 +105,38 @@ static int lay_part(void *ctx, const struct part *p)
     return 0;
 }
 
-uint64_t reader_fill_column(struct reader *r, struct column *c, struct read_report *report)
+uint64_t reader_stamp(struct reader *r, uint32_t series)
+{
+    return r->o.tombstones ? tombstones_stamp(r->o.tombstones, series) : 0;
+}
+
+void reader_tell_torn(struct read_report *report)
+{
+    struct err why = ERR_INIT;
+    err_set(&why, ERR_BUSY, "points of the series are being deleted; ask again");
+    report_add(report, &why);
+}
+
+/* Between the moment a deletion counts and that in which hot has dropped its slots, they are still there. */
+void reader_read_hot(struct reader *r, uint32_t series, uint32_t step_ms, int64_t from_ms, int64_t until_ms,
+                     struct hot_copies *out, struct read_report *report)
+{
+    struct err why = ERR_INIT;
+    if (hot_read(r->o.hot, series, step_ms, from_ms, until_ms, hot_copies_add, out, &why) < 0)
+        report_add(report, &why);
+    for (size_t i = 0; i < out->n && r->o.tombstones; i++) {
+        struct part_key key = {series, step_ms, out->v[i].window_ms, out->v[i].hi};
+        tombstones_mask(r->o.tombstones, &key, &out->v[i].slots);
+    }
+    hot_copies_sort(out);
+}
+
+static uint64_t fill_once(struct reader *r, struct column *c, struct read_report *report)
 {
     struct hot_copies hot = {0};
-    struct err why = ERR_INIT;
     int64_t end = c->start_ms + (int64_t)c->n * c->step_ms;
     uint32_t step = (uint32_t)c->step_ms;
-    if (hot_read(r->o.hot, c->series, step, c->start_ms, end, hot_copies_add, &hot, &why) < 0)
-        report_add(report, &why);
-    hot_copies_sort(&hot);
+    reader_read_hot(r, c->series, step, c->start_ms, end, &hot, report);
     report->tiers |= hot.n ? READ_HOT : 0;
     struct overlay overlay;
     overlay_init(&overlay, c, &hot);
@@ -123,6 +146,19 @@ uint64_t reader_fill_column(struct reader *r, struct column *c, struct read_repo
         report_add(report, &overlay.damage);
     hot_copies_release(&hot);
     return overlay.points;
+}
+
+uint64_t reader_fill_column(struct reader *r, struct column *c, struct read_report *report)
+{
+    for (unsigned tries = 0; tries < READER_TRIES; tries++) {
+        uint64_t stamp = reader_stamp(r, c->series);
+        uint64_t points = fill_once(r, c, report);
+        if (reader_stamp(r, c->series) == stamp)
+            return points;
+        reader_clear_column(c);
+    }
+    reader_tell_torn(report);
+    return 0;
 }
 
 uint64_t reader_count_points(const struct column *c)

@@ -12,6 +12,7 @@
 #include "model/aggregation.h"
 #include "model/column.h"
 #include "model/retention.h"
+#include "model/tombstones.h"
 #include "warm/warm.h"
 
 struct reader;
@@ -29,6 +30,12 @@ struct reader_options {
     retention_of_fn archives;
     aggregation_of_fn aggregation;
     void *rules_ctx;
+    /* What is deleted and may still be stored; `warm` is masked by the same (warm_masked.h). NULL: nothing.
+     */
+    struct tombstones *tombstones;
+    /* Since when the base archive of a series has all its points (rules_ctx): from there on what a deletion
+     * touched is made from it. NULL: always. */
+    int64_t (*base_since_ms)(void *ctx, uint32_t series);
 };
 struct reader *reader_new(const struct reader_options *o);
 void reader_free(struct reader *r);

@@ -1,6 +1,7 @@
 #ifndef CARAT_READER_READER_IMPL_H
 #define CARAT_READER_READER_IMPL_H
 
+#include "reader/overlay.h"
 #include "reader/reader.h"
 
 struct reader {
@@ -22,6 +23,17 @@ uint64_t reader_fill_column(struct reader *r, struct column *c, struct read_repo
 /* The parts of all windows that overlap the range, from warm and cold. */
 void reader_read_warm(struct reader *r, uint32_t series, uint32_t step_ms, int64_t from_ms, int64_t until_ms,
                       warm_part_fn fn, void *ctx, struct read_report *report);
+/* What hot holds of a series that is not dead, sorted. Added to `out`, which the caller releases. */
+void reader_read_hot(struct reader *r, uint32_t series, uint32_t step_ms, int64_t from_ms, int64_t until_ms,
+                     struct hot_copies *out, struct read_report *report);
+/* The state of what is deleted of a series: what is read from the tiers between two equal answers was masked
+ * by the same tombstones. Else it must be read again, or a value could come back that was long overwritten:
+ * the one on top of it was taken away first. */
+uint64_t reader_stamp(struct reader *r, uint32_t series);
+/* So often; a series from which somebody deletes faster than it can be read is told as incomplete. */
+#define READER_TRIES 16
+void reader_tell_torn(struct read_report *report);
+
 /* Times and counts an answer; begun_us from reader_begin. */
 int64_t reader_begin(struct reader *r, struct read_report *report);
 void reader_end(struct reader *r, int64_t begun_us, uint64_t points);

@@ -1,4 +1,5 @@
-/* Coarse archives: what is stored, and over it the slots whose points are still in hot.
+/* Coarse archives: what is stored, and over it the slots whose points are still in hot or of which points
+ * were deleted.
  *
  * The order makes it whole. Hot tells first which slots it has points of; those are made from the base, hot
  * and warm together, as the flush would make them. Then the stored windows are read. A window that left hot
@@ -30,7 +31,8 @@ struct walk {
     struct read_report *report;
     struct made_slot *made; /* from hot and base, by time */
     size_t nmade, cap, next;
-    bool open; /* `window` is being read */
+    uint64_t *dead; /* a bit for each slot whose stored value does not count; NULL: all count */
+    bool open;      /* `window` is being read */
     int64_t window_ms;
     struct rollup window;
 };
@@ -76,21 +78,54 @@ static void make_touched(struct walk *w, const uint64_t *touched, size_t n)
     }
 }
 
-static void make_from_hot(struct walk *w)
+/* A bit for each slot that holds something of a tombstone's range. Its stored value may still be that of the
+ * dead points. It counts only where it cannot be made again, and not all of the slot is dead. */
+static void mark_deleted(struct walk *w, const struct tombstone *v, uint64_t *touched)
+{
+    const struct reader_options *o = &w->r->o;
+    int64_t whole = o->base_since_ms ? o->base_since_ms(o->rules_ctx, w->series) : INT64_MIN;
+    int64_t from = v->from_ms > w->from_ms ? v->from_ms : w->from_ms,
+            until = v->until_ms < w->until_ms ? v->until_ms : w->until_ms;
+    for (int64_t ts = floor_to(from, w->step_ms); ts < until; ts += w->step_ms) {
+        size_t i = (size_t)((ts - w->from_ms) / w->step_ms);
+        slot_set(touched, i);
+        if (ts >= whole || (v->from_ms <= ts && v->until_ms >= ts + w->step_ms))
+            slot_set(w->dead, i);
+    }
+}
+
+static bool is_unswept(const struct tombstone *v, const struct walk *w)
+{
+    return !v->swept && v->from_ms < w->until_ms && v->until_ms > w->from_ms;
+}
+
+/* After hot was looked at: a deletion counts before hot drops the slots. */
+static void mark_all_deleted(struct walk *w, uint64_t *touched, size_t n)
+{
+    size_t count = 0;
+    struct tombstone *all =
+        w->r->o.tombstones ? tombstones_list(w->r->o.tombstones, w->series, &count) : NULL;
+    for (size_t i = 0; i < count; i++)
+        if (is_unswept(&all[i], w)) {
+            w->dead = w->dead ? w->dead : xcalloc(SLOTS_WORDS(n), sizeof *w->dead);
+            mark_deleted(w, &all[i], touched);
+        }
+    free(all);
+}
+
+static void make_from_base(struct walk *w)
 {
     struct hot_copies hot = {0};
-    struct err why = ERR_INIT;
-    if (hot_read(w->r->o.hot, w->series, w->base_step_ms, w->from_ms, w->until_ms, hot_copies_add, &hot,
-                 &why) < 0)
-        report_add(w->report, &why);
-    if (hot.n) {
-        size_t n = (size_t)((w->until_ms - w->from_ms) / w->step_ms);
-        uint64_t *touched = xcalloc(SLOTS_WORDS(n), sizeof *touched);
-        for (size_t i = 0; i < hot.n; i++)
-            mark_touched(w, &hot.v[i], touched);
-        make_touched(w, touched, n);
-        free(touched);
-    }
+    size_t n = (size_t)((w->until_ms - w->from_ms) / w->step_ms);
+    if (!n)
+        return;
+    uint64_t *touched = xcalloc(SLOTS_WORDS(n), sizeof *touched);
+    reader_read_hot(w->r, w->series, w->base_step_ms, w->from_ms, w->until_ms, &hot, w->report);
+    for (size_t i = 0; i < hot.n; i++)
+        mark_touched(w, &hot.v[i], touched);
+    mark_all_deleted(w, touched, n);
+    make_touched(w, touched, n);
+    free(touched);
     hot_copies_release(&hot);
 }
 
@@ -117,7 +152,8 @@ static void give_window(struct walk *w)
         rollup_get(&w->window, i, &s);
         if (w->next < w->nmade && w->made[w->next].ts_ms == ts) {
             const struct rollup_slot *made = &w->made[w->next++].slot;
-            s = rollup_slot_replaces(made, &s) ? *made : s;
+            bool dead = w->dead && slot_get(w->dead, (size_t)((ts - w->from_ms) / w->step_ms));
+            s = dead || rollup_slot_replaces(made, &s) ? *made : s;
         }
         give(w, ts, &s);
     }
@@ -160,11 +196,12 @@ void reader_walk_rollups(struct reader *r, uint32_t series, uint32_t base_step_m
                      .fn = fn,
                      .ctx = ctx,
                      .report = report};
-    make_from_hot(&w);
+    make_from_base(&w);
     reader_read_warm(r, series, step_ms, from_ms, until_ms, read_part, &w, report);
     give_window(&w);
     give_made_before(&w, INT64_MAX);
     free(w.made);
+    free(w.dead);
 }
 
 void reader_walk_base(struct reader *r, uint32_t series, uint32_t base_step_ms, int64_t from_ms,

@@ -24,14 +24,20 @@ struct masking {
     void *ctx;
     warm_damage_fn damaged; /* NULL: nobody wants to know */
     void *damaged_ctx;
+    unsigned *from; /* NULL: nobody wants to know */
+    unsigned tier;  /* that the next part comes from */
 };
 
 static int pass(void *ctx, const struct part *p)
 {
     struct masking *m = ctx;
     struct part lives;
+    unsigned tier = m->tier;
+    m->tier = 0;
     if (part_mask(m->tombstones, p, &m->block, &lives) == PART_DEAD)
         return 0;
+    if (m->from)
+        *m->from = tier;
     return m->fn(m->ctx, &lives);
 }
 
@@ -46,10 +52,17 @@ static int masked_read(struct warm *w, uint32_t series, uint32_t step_ms, int64_
 {
     struct masked *k = masked_of(w);
     struct masking m = {.tombstones = k->tombstones, .fn = fn, .ctx = ctx};
+    int rc;
     m.damaged = warm_checking(fn, ctx, &m.damaged_ctx);
-    int rc = m.damaged ? warm_check(k->inner, series, step_ms, from_window_ms, until_window_ms, pass,
-                                    tell_damage, &m, err)
-                       : warm_read(k->inner, series, step_ms, from_window_ms, until_window_ms, pass, &m, err);
+    m.from = warm_telling(fn, ctx);
+    if (m.damaged)
+        rc = warm_check(k->inner, series, step_ms, from_window_ms, until_window_ms, pass, tell_damage, &m,
+                        err);
+    else if (m.from)
+        rc = warm_read_told(k->inner, series, step_ms, from_window_ms, until_window_ms, pass, &m, &m.tier,
+                            err);
+    else
+        rc = warm_read(k->inner, series, step_ms, from_window_ms, until_window_ms, pass, &m, err);
     buf_release(&m.block);
     return rc;
 }

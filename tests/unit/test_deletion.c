@@ -274,6 +274,10 @@ static void warm_looks_as_if_it_had_never_come(void **state)
     assert_int_equal(warm_put(w, &p, 1, NULL, 0, &err), OK);
     assert_true(stored(w).points == 60 + 60 + 30);
     struct sum seen = {0};
+    unsigned tiers = 0;
+    assert_int_equal(warm_read_told(w, 1, STEP, 0, INT64_MAX, add_up, &seen, &tiers, &err), OK);
+    assert_true(seen.points == 150 && tiers == WARM_FROM_WARM);
+    seen = (struct sum){0};
     assert_int_equal(warm_scan(w, STEP, 0, INT64_MAX, add_up, &seen, &err), OK);
     assert_true(seen.points == 150);
     warm_free(w);
