@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 #include "base/metrics.h"
+#include "codec/part_mask.h"
 #include "model/part.h"
 #include "warm/warm.h"
 
@@ -18,10 +19,11 @@
 struct cold;
 
 struct cold_options {
-    struct metrics *metrics; /* may be NULL; must outlive the tier */
-    uint64_t pack_bytes;     /* a pack is closed when it is this large; 0: 64 MiB */
-    size_t cache_bytes;      /* footers kept in memory; 0: 32 MiB */
-    bool read_only;          /* nothing is removed or written: safe beside a running server */
+    struct metrics *metrics;       /* may be NULL; must outlive the tier */
+    uint64_t pack_bytes;           /* a pack is closed when it is this large; 0: 64 MiB */
+    size_t cache_bytes;            /* footers kept in memory; 0: 32 MiB */
+    struct tombstones *tombstones; /* what is deleted is not written again; may be NULL; borrowed */
+    bool read_only;                /* nothing is removed or written: safe beside a running server */
 };
 
 struct cold_stats {
@@ -73,6 +75,27 @@ int cold_expire(struct cold *c, uint32_t step_ms, int64_t before_ms, struct err 
 typedef int (*cold_wait_fn)(void *ctx, uint64_t bytes);
 int cold_compact(struct cold *c, uint32_t step_ms, size_t least, cold_wait_fn wait, void *ctx, size_t *merged,
                  struct err *err) must_check;
+
+/* Takes what was deleted out of the packs. */
+struct cold_span {
+    uint32_t series;
+    int64_t from_ms, until_ms; /* windows that start in it */
+};
+struct cold_rewrite {
+    uint32_t step_ms;
+    const struct cold_span *spans; /* by series; all that the filter may have something against */
+    size_t n;
+    /* Says of a part what is to stay of it, as part_mask does. */
+    enum part_mask (*filter)(void *ctx, const struct part *p, struct buf *block, struct part *out);
+    void *ctx;
+    cold_wait_fn wait; /* as in cold_compact; with wait_ctx */
+    void *wait_ctx;
+};
+/* Writes each pack with something to go again, without it, in its old place of the order, and switches to it;
+ * the others are only looked at. *rewritten counts them. A pack that is damaged, or that cannot be read, is
+ * left as it is: after the others were done the first such reason is returned. One cold_rewrite or
+ * cold_compact at a time. */
+int cold_rewrite(struct cold *c, const struct cold_rewrite *r, size_t *rewritten, struct err *err) must_check;
 
 /* --- looking inside --- */
 

@@ -32,6 +32,7 @@ struct cold_build {
     struct waiting *window;
     size_t nwindow, cap_window;
     struct buf blocks;
+    struct buf cut; /* blocks without their dead slots */
     struct buf sum;
     /* the pack that is being written */
     struct cold_object *object; /* NULL: none */
@@ -214,17 +215,47 @@ static bool sum_up(struct cold_build *b, struct part *out)
     return true;
 }
 
+/* Deleted points must not get under a larger hi, where no tombstone reaches them. Not before all parts of the
+ * window were seen: a tombstone is there before the first part beyond its position. */
+static void mask_window(struct cold_build *b)
+{
+    struct tombstones *t = b->c->o.tombstones;
+    struct buf block = BUF_INIT;
+    size_t n = 0;
+    for (size_t i = 0; t && i < b->nwindow; i++) {
+        struct part lives;
+        enum part_mask what = part_mask(t, &b->window[i].part, &block, &lives);
+        if (what == PART_DEAD)
+            continue;
+        b->window[n] = b->window[i];
+        if (what == PART_CUT) {
+            b->window[n].part.size = lives.size;
+            b->window[n].part.data = NULL; /* in `cut` once that does not move any more */
+            b->window[n].at = b->cut.len;
+            buf_append(&b->cut, lives.data, lives.size);
+        }
+        n++;
+    }
+    b->nwindow = t ? n : b->nwindow;
+    for (size_t i = 0; t && i < n; i++)
+        if (!b->window[i].part.data)
+            b->window[i].part.data = b->cut.data + b->window[i].at;
+    buf_release(&block);
+}
+
 static int close_window(struct cold_build *b, struct err *err)
 {
-    if (!b->nwindow)
-        return OK;
     for (size_t i = 0; i < b->nwindow; i++)
         b->window[i].part.data = b->blocks.data + b->window[i].at;
+    mask_window(b);
+    if (!b->nwindow)
+        return OK;
     struct part sum;
     bool summed = b->nwindow > 1 && is_whole(b, &b->window[0].part.key) && sum_up(b, &sum);
     int rc = summed ? emit(b, &sum, err) : emit_each(b, err);
     b->nwindow = 0;
     buf_clear(&b->blocks);
+    buf_clear(&b->cut);
     return rc;
 }
 
@@ -360,6 +391,7 @@ void cold_build_free(struct cold_build *b, bool keep)
     free(b->packs);
     free(b->checks);
     buf_release(&b->blocks);
+    buf_release(&b->cut);
     buf_release(&b->sum);
     free(b);
 }
