@@ -2,6 +2,7 @@
 
 #include "codec/codec.h"
 #include "codec/part_sum.h"
+#include "codec/rollup_block.h"
 
 enum part_mask part_mask(struct tombstones *t, const struct part *p, struct buf *block, struct part *out)
 {
@@ -16,6 +17,35 @@ enum part_mask part_mask(struct tombstones *t, const struct part *p, struct buf 
         return PART_DEAD;
     buf_clear(block);
     codec_encode(&(struct codec_in){s.n, s.present, s.value}, block);
+    out->data = block->data;
+    out->size = block->len;
+    return PART_CUT;
+}
+
+enum part_mask part_mask_rollup(const struct tombstone *v, int64_t whole_from_ms, const struct part *p,
+                                struct buf *block, struct part *out)
+{
+    struct rollup r;
+    const struct rollup_slot none = ROLLUP_SLOT_INIT;
+    uint32_t left = 0, taken = 0;
+    *out = *p;
+    if (p->key.series != v->series || block_is_codecs(p) ||
+        rollup_block_decode(p->data, p->size, window_slots(p->key.step_ms), &r, NULL) < 0)
+        return PART_LIVES;
+    for (uint32_t i = 0; i < r.n; i++) {
+        int64_t ts = p->key.window_ms + (int64_t)i * p->key.step_ms;
+        if (!slot_get(r.present, i))
+            continue;
+        bool takes = tombstone_takes(v, whole_from_ms, ts, p->key.step_ms);
+        if (takes)
+            rollup_set(&r, i, &none);
+        taken += takes;
+        left += !takes;
+    }
+    if (!taken || !left)
+        return taken ? PART_DEAD : PART_LIVES;
+    buf_clear(block);
+    rollup_block_encode(&r, block);
     out->data = block->data;
     out->size = block->len;
     return PART_CUT;

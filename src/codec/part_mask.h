@@ -15,4 +15,9 @@ enum part_mask {
  * those that cannot be decoded: whoever reads them will tell. `block` is cleared before it is written. */
 enum part_mask part_mask(struct tombstones *t, const struct part *p, struct buf *block, struct part *out);
 
+/* The same for a roll-up, without the slots that one tombstone takes (tombstone_takes), whatever its hi. All
+ * other blocks live. */
+enum part_mask part_mask_rollup(const struct tombstone *v, int64_t whole_from_ms, const struct part *p,
+                                struct buf *block, struct part *out);
+
 #endif

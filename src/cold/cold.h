@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 struct cold;
+struct pack_info;
 
 struct cold_options {
     struct metrics *metrics;       /* may be NULL; must outlive the tier */
@@ -87,14 +88,15 @@ struct cold_rewrite {
     size_t n;
     /* Says of a part what is to stay of it, as part_mask does. */
     enum part_mask (*filter)(void *ctx, const struct part *p, struct buf *block, struct part *out);
+    void (*left)(void *ctx, const struct pack_info *p); /* told of each pack that is left; may be NULL */
     void *ctx;
     cold_wait_fn wait; /* as in cold_compact; with wait_ctx */
     void *wait_ctx;
 };
 /* Writes each pack with something to go again, without it, in its old place of the order, and switches to it;
  * the others are only looked at. *rewritten counts them. A pack that is damaged, or that cannot be read, is
- * left as it is: after the others were done the first such reason is returned. One cold_rewrite or
- * cold_compact at a time. */
+ * left as it is: after the others were done the first such reason is returned. ERR_CLOSED, ERR_FAILED,
+ * ERR_BUSY: not all were looked at. One cold_rewrite or cold_compact at a time. */
 int cold_rewrite(struct cold *c, const struct cold_rewrite *r, size_t *rewritten, struct err *err) must_check;
 
 /* --- looking inside --- */

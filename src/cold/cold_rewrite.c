@@ -4,6 +4,8 @@
 
 #include <stdlib.h>
 
+#define TRIES 8
+
 struct rewriting {
     struct cold *c;
     const struct cold_rewrite *r;
@@ -104,18 +106,22 @@ static struct cold_pack *find_pack(const struct cold_snapshot *s, uint64_t id)
     return NULL;
 }
 
-/* Under a snapshot of its own, so that what was replaced can go before the next is written. */
+/* Under a snapshot of its own, so that what was replaced can go before the next is written. 1: the pack has
+ * gone meanwhile, expired or healed; what it held may be in another. */
 static int look_at(struct rewriting *w, uint64_t id, size_t *rewritten, struct err *err)
 {
     struct cold_snapshot *s = cold_snapshot_get(w->c);
     struct cold_pack *p = find_pack(s, id);
-    int rc = OK;
+    int rc = p ? OK : 1;
     if (p && pack_has_some(w, p)) {
         rc = rewrite_pack(w, p, err);
         *rewritten += rc == OK;
+        rc = rc == ERR_NOT_FOUND ? 1 : rc;
+        if (rc < 0 && w->r->left)
+            w->r->left(w->r->ctx, &p->info);
     }
     cold_snapshot_put(w->c, s);
-    return rc == ERR_NOT_FOUND ? OK : rc; /* expiry took it */
+    return rc;
 }
 
 static uint64_t *list_ids(struct cold *c, uint32_t step_ms, size_t *n)
@@ -129,21 +135,38 @@ static uint64_t *list_ids(struct cold *c, uint32_t step_ms, size_t *n)
     return ids;
 }
 
-int cold_rewrite(struct cold *c, const struct cold_rewrite *r, size_t *rewritten, struct err *err)
+static bool is_final(int rc)
 {
-    struct rewriting w = {.c = c, .r = r};
+    return rc == ERR_CLOSED || rc == ERR_FAILED || rc == ERR_BUSY;
+}
+
+/* *again: a pack has gone meanwhile. The first failure, or the one that ended it. */
+static int look_at_all(struct rewriting *w, size_t *rewritten, bool *again, struct err *err)
+{
     struct err first = ERR_INIT;
     size_t n;
     int rc = OK;
-    *rewritten = 0;
-    uint64_t *ids = list_ids(c, r->step_ms, &n);
-    for (size_t i = 0; i < n && rc != ERR_CLOSED && rc != ERR_FAILED; i++) {
+    uint64_t *ids = list_ids(w->c, w->r->step_ms, &n);
+    *again = false;
+    for (size_t i = 0; i < n && !is_final(rc); i++) {
         struct err why = ERR_INIT;
-        rc = look_at(&w, ids[i], rewritten, &why);
-        if (rc < 0 && (first.code == OK || rc == ERR_CLOSED || rc == ERR_FAILED))
+        rc = look_at(w, ids[i], rewritten, &why);
+        *again |= rc > 0;
+        if (rc < 0 && (first.code == OK || is_final(rc)))
             first = why;
     }
     free(ids);
-    buf_release(&w.block);
     return first.code ? err_set(err, first.code, "%s", first.text) : OK;
+}
+
+int cold_rewrite(struct cold *c, const struct cold_rewrite *r, size_t *rewritten, struct err *err)
+{
+    struct rewriting w = {.c = c, .r = r};
+    bool again = true;
+    int rc = OK;
+    *rewritten = 0;
+    for (unsigned i = 0; again && i < TRIES && !is_final(rc); i++)
+        rc = look_at_all(&w, rewritten, &again, err);
+    buf_release(&w.block);
+    return again && !is_final(rc) ? err_set(err, ERR_BUSY, "cold tier: packs change all the time") : rc;
 }

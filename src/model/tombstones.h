@@ -26,6 +26,17 @@ struct tombstone {
     uint64_t pos;
 };
 
+/* Whether the stored value of a coarse slot is not to be kept because of this tombstone: it holds something
+ * of its range and can be made again from the base (not older than whole_from_ms, since when the base is
+ * whole), or it lies in the range wholly. */
+static inline bool tombstone_takes(const struct tombstone *v, int64_t whole_from_ms, int64_t slot_ms,
+                                   int64_t step_ms)
+{
+    if (slot_ms >= v->until_ms || slot_ms + step_ms <= v->from_ms)
+        return false;
+    return slot_ms >= whole_from_ms || (v->from_ms <= slot_ms && v->until_ms >= slot_ms + step_ms);
+}
+
 struct tombstones;
 
 struct tombstones *tombstones_new(void);
