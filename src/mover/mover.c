@@ -335,6 +335,8 @@ int mover_round(struct mover *m, struct err *err)
     size_t n = m->o.steps(m->o.ctx, steps, MOVER_STEPS_MAX);
     if (m->metrics.busy)
         gauge_set(m->metrics.busy, 1);
+    if (m->o.before_round)
+        m->o.before_round(m->o.ctx, pause_merge, m);
     for (size_t i = 0; i < n && !pause_ms(m, 0); i++) {
         m->step_ms = steps[i];
         step_round(m, &first);

@@ -30,6 +30,9 @@ struct mover_options {
     size_t (*steps)(void *ctx, uint32_t *steps_ms, size_t cap);
     /* How long data of this step is kept; 0 or less, or no function: for ever. */
     int64_t (*keep_ms)(void *ctx, uint32_t step_ms);
+    /* Called in the mover's thread before each round, for work on packs that must not go on beside it; `wait`
+     * as in cold_compact. NULL: nothing. */
+    void (*before_round)(void *ctx, cold_wait_fn wait, void *wait_ctx);
     void *ctx;
     int64_t after_ms;     /* 0: 30 days */
     int64_t interval_ms;  /* from the end of a round to the next; 0: 10 minutes */

@@ -13,6 +13,7 @@ struct reader *reader_new(const struct reader_options *o)
     assert(o->catalog && o->hot);
     struct reader *r = xcalloc(1, sizeof *r);
     r->o = *o;
+    r->tombstones = catalog_tombstones(o->catalog);
     struct metrics *m = o->metrics;
     if (!m)
         return r;
@@ -107,7 +108,7 @@ static int lay_part(void *ctx, const struct part *p)
 
 uint64_t reader_stamp(struct reader *r, uint32_t series)
 {
-    return r->o.tombstones ? tombstones_stamp(r->o.tombstones, series) : 0;
+    return tombstones_stamp(r->tombstones, series);
 }
 
 void reader_tell_torn(struct read_report *report)
@@ -124,9 +125,9 @@ void reader_read_hot(struct reader *r, uint32_t series, uint32_t step_ms, int64_
     struct err why = ERR_INIT;
     if (hot_read(r->o.hot, series, step_ms, from_ms, until_ms, hot_copies_add, out, &why) < 0)
         report_add(report, &why);
-    for (size_t i = 0; i < out->n && r->o.tombstones; i++) {
+    for (size_t i = 0; i < out->n; i++) {
         struct part_key key = {series, step_ms, out->v[i].window_ms, out->v[i].hi};
-        tombstones_mask(r->o.tombstones, &key, &out->v[i].slots);
+        tombstones_mask(r->tombstones, &key, &out->v[i].slots);
     }
     hot_copies_sort(out);
 }

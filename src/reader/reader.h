@@ -12,7 +12,6 @@
 #include "model/aggregation.h"
 #include "model/column.h"
 #include "model/retention.h"
-#include "model/tombstones.h"
 #include "warm/warm.h"
 
 struct reader;
@@ -20,7 +19,7 @@ struct reader;
 struct reader_options {
     struct catalog *catalog; /* all borrowed */
     struct hot *hot;
-    struct warm *warm;       /* may be NULL */
+    struct warm *warm;       /* may be NULL; masked by the catalog's tombstones (warm_masked.h) */
     struct metrics *metrics; /* may be NULL */
     /* Not OK while hot is still being filled from the stream after a start: reads are then marked incomplete
      * with *why. NULL: always complete. Cheap, any thread. */
@@ -30,12 +29,10 @@ struct reader_options {
     retention_of_fn archives;
     aggregation_of_fn aggregation;
     void *rules_ctx;
-    /* What is deleted and may still be stored; `warm` is masked by the same (warm_masked.h). NULL: nothing.
-     */
-    struct tombstones *tombstones;
-    /* Since when the base archive of a series has all its points (rules_ctx): from there on what a deletion
-     * touched is made from it. NULL: always. */
+    /* Since when the base archive of a series has all its points: from there on what a deletion touched is
+     * made from it. NULL: always. */
     int64_t (*base_since_ms)(void *ctx, uint32_t series);
+    void *base_since_ctx;
 };
 struct reader *reader_new(const struct reader_options *o);
 void reader_free(struct reader *r);

@@ -6,6 +6,7 @@
 
 struct reader {
     struct reader_options o;
+    struct tombstones *tombstones; /* the catalog's */
     /* NULL without a registry */
     struct histogram *fetch_seconds;
     struct counter *series, *points, *incomplete;

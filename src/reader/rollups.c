@@ -83,13 +83,13 @@ static void make_touched(struct walk *w, const uint64_t *touched, size_t n)
 static void mark_deleted(struct walk *w, const struct tombstone *v, uint64_t *touched)
 {
     const struct reader_options *o = &w->r->o;
-    int64_t whole = o->base_since_ms ? o->base_since_ms(o->rules_ctx, w->series) : INT64_MIN;
+    int64_t whole = o->base_since_ms ? o->base_since_ms(o->base_since_ctx, w->series) : INT64_MIN;
     int64_t from = v->from_ms > w->from_ms ? v->from_ms : w->from_ms,
             until = v->until_ms < w->until_ms ? v->until_ms : w->until_ms;
     for (int64_t ts = floor_to(from, w->step_ms); ts < until; ts += w->step_ms) {
         size_t i = (size_t)((ts - w->from_ms) / w->step_ms);
         slot_set(touched, i);
-        if (ts >= whole || (v->from_ms <= ts && v->until_ms >= ts + w->step_ms))
+        if (tombstone_takes(v, whole, ts, w->step_ms))
             slot_set(w->dead, i);
     }
 }
@@ -103,8 +103,7 @@ static bool is_unswept(const struct tombstone *v, const struct walk *w)
 static void mark_all_deleted(struct walk *w, uint64_t *touched, size_t n)
 {
     size_t count = 0;
-    struct tombstone *all =
-        w->r->o.tombstones ? tombstones_list(w->r->o.tombstones, w->series, &count) : NULL;
+    struct tombstone *all = tombstones_list(w->r->tombstones, w->series, &count);
     for (size_t i = 0; i < count; i++)
         if (is_unswept(&all[i], w)) {
             w->dead = w->dead ? w->dead : xcalloc(SLOTS_WORDS(n), sizeof *w->dead);

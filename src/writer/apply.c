@@ -2,6 +2,7 @@
 #include "writer/writer_impl.h"
 
 #include "model/batch.h"
+#include "model/window.h"
 
 /* Definitions first: the points of the same record need them. */
 static int take_definitions(struct catalog *c, const struct batch *b, struct err *err)
@@ -16,10 +17,27 @@ static int take_definitions(struct catalog *c, const struct batch *b, struct err
     return OK;
 }
 
+static void tell_orphans(struct lane *l, const struct stream_record *rec, size_t orphans)
+{
+    counter_add(l->writer->orphaned_points, orphans);
+    if (orphans && log_allowed(&l->orphan_log, NULL))
+        log_error("writer", "points of unknown series: their definition was lost to damage",
+                  "lane=%u pos=%llu points=%zu", l->number, (unsigned long long)rec->pos, orphans);
+}
+
+/* Dead on arrival: a deletion is known at once, and the stream before it may be applied again. */
+static bool is_dead(struct tombstones *t, const struct hot_point *p, uint64_t pos)
+{
+    return pos < tombstones_newest_pos(t) &&
+           tombstones_hit(t, p->series, floor_to(p->ts_ms, p->step_ms), pos);
+}
+
 int lane_apply(struct lane *l, const struct stream_record *rec, struct err *err)
 {
     struct writer *w = l->writer;
     struct batch b;
+    if (deletion_is_record(rec->payload, rec->size))
+        return lane_apply_deletion(l, rec, err);
     int rc = batch_open(&b, rec->payload, rec->size, err);
     if (rc == OK && b.flags & BATCH_LOCAL_REFS)
         rc = err_set(err, ERR_UNSUPPORTED, "batch with its own references on an embedded stream");
@@ -27,6 +45,7 @@ int lane_apply(struct lane *l, const struct stream_record *rec, struct err *err)
         rc = take_definitions(w->o.catalog, &b, err);
     if (rc != OK)
         return rc;
+    struct tombstones *t = catalog_tombstones(w->o.catalog);
     size_t n = 0, orphans = 0;
     bool followed = false;
     for (uint32_t i = 0; i < b.npoints; i++) {
@@ -39,17 +58,14 @@ int lane_apply(struct lane *l, const struct stream_record *rec, struct err *err)
             followed = true;
             step_ms = catalog_step_ms(w->o.catalog, id);
         }
+        l->points[n] = (struct hot_point){id, step_ms, batch_ts_ms(&b, i), batch_value(&b, i)};
         if (step_ms)
-            l->points[n++] = (struct hot_point){id, step_ms, batch_ts_ms(&b, i), batch_value(&b, i)};
+            n += !is_dead(t, &l->points[n], rec->pos);
         else
-            orphans++;
+            orphans += !catalog_has_ended(w->o.catalog, id);
     }
-    if (orphans) {
-        counter_add(w->orphaned_points, orphans);
-        if (log_allowed(&l->orphan_log, NULL))
-            log_error("writer", "points of unknown series: their definition was lost to damage",
-                      "lane=%u pos=%llu points=%zu", l->number, (unsigned long long)rec->pos, orphans);
-    }
+    counter_add(w->dead_points, b.npoints - n - orphans);
+    tell_orphans(l, rec, orphans);
     KILL_POINT("writer.defined");
     rc = hot_apply(w->o.hot, l->number, rec->pos, l->points, n, err);
     if (rc != OK)

@@ -8,12 +8,16 @@
 #define BUDGET    20000 /* series looked at in one tick: a million in 5 s */
 #define PUT_PARTS 256   /* base parts; the coarse ones they change come on top */
 
-static int merge_all(struct warm *warm, const struct part *fresh, size_t n, struct flush_batch *b,
-                     struct err *err)
+/* A series that was deleted since it was taken from hot is not stored again: the sweep may have been there.
+ */
+static int merge_all(struct writer *w, const struct part *fresh, size_t n, struct err *err)
 {
+    struct flush_batch *b = &w->batch;
     for (size_t i = 0; i < n; i++) {
+        if (catalog_has_ended(w->o.catalog, fresh[i].key.series))
+            continue;
         flush_batch_reserve(b);
-        int rc = merge_with_stored(warm, &fresh[i], &b->parts[b->n], &b->in_blocks[b->n], &b->blocks,
+        int rc = merge_with_stored(w->o.warm, &fresh[i], &b->parts[b->n], &b->in_blocks[b->n], &b->blocks,
                                    &b->remove, err);
         if (rc != OK)
             return rc;
@@ -38,7 +42,7 @@ static int put_some(struct writer *w, const struct part *fresh, size_t n, struct
 {
     pthread_mutex_lock(&w->flush_mtx);
     flush_batch_clear(&w->batch);
-    int rc = merge_all(w->o.warm, fresh, n, &w->batch, err);
+    int rc = merge_all(w, fresh, n, err);
     KILL_POINT("flush.merged");
     if (rc == OK)
         rc = add_rollups(w, err);

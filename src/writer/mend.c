@@ -347,7 +347,10 @@ static int mend_one(struct mending *m, const struct replay_window *w, const stru
                     size_t n, struct pieces *p, struct err *err)
 {
     uint64_t before = m->result->mended;
-    if (w->step_ms != catalog_step_ms(m->o->catalog, w->series))
+    uint32_t step_ms = catalog_step_ms(m->o->catalog, w->series);
+    if (!step_ms)
+        return OK; /* deleted meanwhile */
+    if (w->step_ms != step_ms)
         return mend_rollups(m, w, p, err);
     pthread_mutex_lock(m->o->store_lock);
     int rc = mend_window(m, w, fresh, n, p, err);
@@ -436,8 +439,10 @@ int replay_mend(const struct replay_options *o, struct replay_window *windows, s
     for (size_t i = 0; i < n; i++)
         if (!unique || by_window(&windows[unique - 1], &windows[i]) != 0)
             windows[unique++] = windows[i];
+    tombstones_pin(catalog_tombstones(o->catalog));
     for (size_t i = 0; i < unique && rc == OK; i += max)
         rc = mend_pass(o, windows + i, unique - i < max ? unique - i : max, out, err);
+    tombstones_unpin(catalog_tombstones(o->catalog));
     if (rc == OK && out->mended > before)
         rc = warm_sync(o->warm, err);
     KILL_POINT("mend.synced");

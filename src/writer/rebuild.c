@@ -2,19 +2,22 @@
 #include "base/killpoint.h"
 #include "writer/writer_impl.h"
 
-#define FUTURE_MS (366 * 86400000ll) /* nothing is accepted from further ahead */
-
 /* Older slots may lack points of the base. The parts that are only kept for the border
  * (retention_warm_keep_ms) are not counted on. */
 static int64_t whole_from(struct writer *w, uint32_t series, uint32_t step_ms)
 {
-    const struct retention *r = w->o.archives(w->o.archives_ctx, series);
+    const struct retention *r = w->o.archives ? w->o.archives(w->o.archives_ctx, series) : NULL;
     struct retention own;
-    if (!r)
+    if (!r || !step_ms)
         return INT64_MAX;
     retention_of_step(r, step_ms, &own);
     int64_t from = clock_wall_ms(w->o.clock) - own.archives[0].keep_ms;
     return ceil_to(from < 0 ? 0 : from, own.archives[own.narchives - 1].step_ms);
+}
+
+int64_t writer_base_whole_from(struct writer *w, uint32_t series)
+{
+    return whole_from(w, series, catalog_step_ms(w->o.catalog, series));
 }
 
 static int rebuild_series(struct writer *w, uint32_t series, int64_t from_ms, int64_t until_ms,
@@ -23,7 +26,7 @@ static int rebuild_series(struct writer *w, uint32_t series, int64_t from_ms, in
     uint32_t step_ms = catalog_step_ms(w->o.catalog, series);
     if (!step_ms)
         return OK; /* an id that was given to no name */
-    int64_t whole = whole_from(w, series, step_ms), end = clock_wall_ms(w->o.clock) + FUTURE_MS;
+    int64_t whole = whole_from(w, series, step_ms), end = clock_wall_ms(w->o.clock) + WRITER_FUTURE_MS;
     from_ms = from_ms > whole ? from_ms : whole;
     until_ms = until_ms < end ? until_ms : end;
     pthread_mutex_lock(&w->flush_mtx);

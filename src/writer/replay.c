@@ -195,11 +195,14 @@ int replay_run(const struct replay_options *o, struct replay_result *out, struct
                         .hot = o->hot_new(1),
                         .scratch = xmalloc(BATCH_MAX_POINTS * sizeof *f.scratch),
                         .taken = HOT_TAKEN_INIT};
+    struct tombstones *t = catalog_tombstones(o->catalog);
+    tombstones_pin(t); /* what is read may be older than they, and is compared or stored later */
     int rc = choose_series(&f, err);
     if (rc == OK)
         rc = find_all(&f, err);
     if (rc == OK)
         rc = mend_found(&f, err);
+    tombstones_unpin(t);
     hot_free(f.hot);
     hot_taken_release(&f.taken);
     free(f.scratch);

@@ -109,6 +109,18 @@ static int overlay_stored(void *ctx, const struct part *p)
     return 0;
 }
 
+/* What of the tombstone lies in the slot: it takes the slot's place whatever was made, or cannot. */
+static bool is_erased(struct rollup_maker *m, int64_t ts_ms, uint32_t step_ms, const struct rollup *stored,
+                      uint32_t i)
+{
+    const struct tombstone *t = &m->erase;
+    if (!t->series || ts_ms >= t->until_ms || ts_ms + step_ms <= t->from_ms)
+        return false;
+    bool takes = tombstone_takes(t, m->whole_from_ms, ts_ms, step_ms);
+    m->left += !takes && slot_get(stored->present, i);
+    return takes;
+}
+
 /* What is stored with the made slots in it. */
 static void lay_made(struct rollup_maker *m, const struct rollup_window *w, uint32_t step_ms,
                      struct rollup *r)
@@ -116,12 +128,13 @@ static void lay_made(struct rollup_maker *m, const struct rollup_window *w, uint
     uint64_t kept = 0;
     for (uint32_t i = 0; i < w->made.n; i++) {
         struct rollup_slot made, stored;
-        if (!slot_get(w->made.present, i))
+        int64_t ts = w->window_ms + (int64_t)i * step_ms;
+        bool erased = is_erased(m, ts, step_ms, r, i);
+        if (!slot_get(w->made.present, i) && !erased)
             continue;
         rollup_get(&w->made, i, &made);
         rollup_get(r, i, &stored);
-        bool whole = w->window_ms + (int64_t)i * step_ms >= m->whole_from_ms;
-        if (whole || rollup_slot_replaces(&made, &stored))
+        if (erased || ts >= m->whole_from_ms || rollup_slot_replaces(&made, &stored))
             rollup_set(r, i, &made);
         else
             kept++;
@@ -223,6 +236,8 @@ static bool begin_series(struct rollup_maker *m, uint32_t series, uint32_t base_
     m->hi = 0;
     m->whole_from_ms = INT64_MAX;
     m->base_damaged = false;
+    m->erase.series = 0;
+    m->left = 0;
     for (size_t k = 0; k < RETENTION_ARCHIVES; k++) {
         m->window[k].open = false;
         m->made_until_ms[k] = INT64_MIN;
@@ -331,12 +346,9 @@ int rollup_add_parts(struct rollup_maker *m, struct flush_batch *b, struct err *
 
 /* --- from warm alone --- */
 
-int rollup_rebuild(struct rollup_maker *m, struct flush_batch *b, uint32_t series, uint32_t base_step_ms,
-                   int64_t from_ms, int64_t until_ms, int64_t whole_from_ms, struct err *err)
+static int make_again(struct rollup_maker *m, struct flush_batch *b, uint32_t base_step_ms, int64_t from_ms,
+                      int64_t until_ms, struct err *err)
 {
-    if (!begin_series(m, series, base_step_ms))
-        return OK;
-    m->whole_from_ms = whole_from_ms;
     int64_t coarsest = coarsest_step(m), region = ceil_to((int64_t)REGION_SLOTS * base_step_ms, coarsest);
     int64_t from = floor_to(from_ms < 0 ? 0 : from_ms, coarsest);
     int64_t until = ceil_to(until_ms, coarsest);
@@ -350,4 +362,31 @@ int rollup_rebuild(struct rollup_maker *m, struct flush_batch *b, uint32_t serie
             rc = make_slots(m, k, t, end, b, err);
     }
     return rc == OK ? finish_windows(m, b, err) : rc;
+}
+
+int rollup_rebuild(struct rollup_maker *m, struct flush_batch *b, uint32_t series, uint32_t base_step_ms,
+                   int64_t from_ms, int64_t until_ms, int64_t whole_from_ms, struct err *err)
+{
+    if (!begin_series(m, series, base_step_ms))
+        return OK;
+    m->whole_from_ms = whole_from_ms;
+    return make_again(m, b, base_step_ms, from_ms, until_ms, err);
+}
+
+int rollup_erase(struct rollup_maker *m, struct flush_batch *b, const struct tombstone *t,
+                 uint32_t base_step_ms, int64_t from_ms, int64_t until_ms, int64_t whole_from_ms,
+                 uint64_t *left, struct err *err)
+{
+    if (!begin_series(m, t->series, base_step_ms))
+        return OK;
+    assert(from_ms % coarsest_step(m) == 0 && until_ms % coarsest_step(m) == 0);
+    m->whole_from_ms = whole_from_ms;
+    m->erase = *t;
+    m->erase.from_ms = t->from_ms > from_ms ? t->from_ms : from_ms;
+    m->erase.until_ms = t->until_ms < until_ms ? t->until_ms : until_ms;
+    if (m->erase.from_ms >= m->erase.until_ms)
+        return OK;
+    int rc = make_again(m, b, base_step_ms, m->erase.from_ms, m->erase.until_ms, err);
+    *left += m->left;
+    return rc;
 }

@@ -13,6 +13,7 @@
 #include "base/metrics.h"
 #include "model/retention.h"
 #include "model/rollup.h"
+#include "model/tombstones.h"
 #include "writer/flush_batch.h"
 
 /* The coarse window of one archive that is being made. */
@@ -30,10 +31,12 @@ struct rollup_maker {
     struct counter *slots, *parts, *kept; /* may be NULL */
     /* of the series being worked on */
     uint32_t series;
-    struct retention retention;   /* archive 0 is the base at the series' own step */
-    uint64_t lo, hi;              /* of the base parts */
-    int64_t whole_from_ms;        /* slots from here on are made from a whole base and always replace */
-    bool base_damaged;            /* some of it could not be read */
+    struct retention retention; /* archive 0 is the base at the series' own step */
+    uint64_t lo, hi;            /* of the base parts */
+    int64_t whole_from_ms;      /* slots from here on are made from a whole base and always replace */
+    bool base_damaged;          /* some of it could not be read */
+    struct tombstone erase;     /* what it takes goes even if nothing was made in its place; series 0: none */
+    uint64_t left;              /* slots with something of it that stay: their base has expired */
     struct rollup_window *window; /* one an archive */
     int64_t made_until_ms[RETENTION_ARCHIVES];
     struct column base;
@@ -51,5 +54,13 @@ int rollup_add_parts(struct rollup_maker *m, struct flush_batch *b, struct err *
  * fewer points than the stored one does not replace it, and m->base_damaged is set. */
 int rollup_rebuild(struct rollup_maker *m, struct flush_batch *b, uint32_t series, uint32_t base_step_ms,
                    int64_t from_ms, int64_t until_ms, int64_t whole_from_ms, struct err *err) must_check;
+
+/* Makes those again that a deletion touched, within [from_ms, until_ms), a whole number of the coarsest
+ * slots. Those it takes are gone if nothing is left in them. *left is increased by the stored slots that may
+ * still count dead points: the base they would be made from has expired, and not all of their time is
+ * deleted. */
+int rollup_erase(struct rollup_maker *m, struct flush_batch *b, const struct tombstone *t,
+                 uint32_t base_step_ms, int64_t from_ms, int64_t until_ms, int64_t whole_from_ms,
+                 uint64_t *left, struct err *err) must_check;
 
 #endif

@@ -1,6 +1,8 @@
 #include "writer/replay_impl.h"
 
 #include "model/batch.h"
+#include "model/deletion.h"
+#include "model/window.h"
 
 #include <assert.h>
 
@@ -79,7 +81,10 @@ int replay_apply(const struct replay_options *o, struct hot *hot, const struct s
                  wanted_fn wanted, void *ctx, struct hot_point *scratch, size_t *applied, struct err *err)
 {
     struct batch b;
+    struct tombstones *t = catalog_tombstones(o->catalog);
     *applied = 0;
+    if (deletion_is_record(rec->payload, rec->size)) /* the tombstones know it */
+        return OK;
     int rc = batch_open(&b, rec->payload, rec->size, err);
     if (rc == OK && b.flags & BATCH_LOCAL_REFS)
         rc = err_set(err, ERR_UNSUPPORTED, "batch with its own references on an embedded stream");
@@ -89,7 +94,8 @@ int replay_apply(const struct replay_options *o, struct hot *hot, const struct s
     for (uint32_t i = 0; i < b.npoints; i++) {
         uint32_t id = batch_ref(&b, i), step_ms = catalog_step_ms(o->catalog, id);
         int64_t ts = batch_ts_ms(&b, i);
-        if (step_ms && wanted(ctx, id, step_ms, ts))
+        if (step_ms && wanted(ctx, id, step_ms, ts) &&
+            !tombstones_hit(t, id, floor_to(ts, step_ms), rec->pos))
             scratch[n++] = (struct hot_point){id, step_ms, ts, batch_value(&b, i)};
     }
     *applied = n;

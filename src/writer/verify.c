@@ -5,6 +5,7 @@
 #include "codec/codec.h"
 #include "codec/rollup_block.h"
 #include "model/batch.h"
+#include "model/deletion.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -97,7 +98,8 @@ static int check_row(void *ctx, const struct catalog_row *row)
     struct verify_item item = {.tier = "catalog", .series = row->id};
     v->r->rows++;
     v->r->bytes += row->name_len;
-    if (catalog_lookup(v->o->catalog, row->name, row->name_len).id != row->id) {
+    if (!catalog_has_ended(v->o->catalog, row->id) &&
+        catalog_lookup(v->o->catalog, row->name, row->name_len).id != row->id) {
         snprintf(item.why, sizeof item.why, "series %u is %.*s in the store only", row->id,
                  (int)(row->name_len < 100 ? row->name_len : 100), row->name);
         add_item(v, &item);
@@ -132,10 +134,12 @@ static void add_stretch(struct verifying *v, unsigned lane, const struct stream_
 static void check_record(struct verifying *v, unsigned lane, const struct stream_record *rec)
 {
     struct batch b;
+    struct deletion_record d;
     struct err why = ERR_INIT;
     v->r->records++;
     v->r->bytes += rec->size;
-    if (batch_open(&b, rec->payload, rec->size, &why) != OK)
+    if ((deletion_is_record(rec->payload, rec->size) ? deletion_open(&d, rec->payload, rec->size, &why)
+                                                     : batch_open(&b, rec->payload, rec->size, &why)) != OK)
         add_stretch(v, lane, rec, &why);
 }
 
@@ -200,7 +204,10 @@ static int on_part(void *ctx, const struct part *p)
     } u;
     struct err why = ERR_INIT;
     uint32_t n = window_slots(p->key.step_ms);
-    bool is_rollup = p->key.step_ms != catalog_step_ms(v->o->catalog, p->key.series);
+    uint32_t step_ms = catalog_step_ms(v->o->catalog, p->key.series);
+    bool is_rollup = p->key.step_ms != step_ms;
+    if (!step_ms)
+        return 0; /* deleted meanwhile */
     v->r->parts++;
     v->r->bytes += p->size;
     slots_init(&u.slots, n);

@@ -146,6 +146,8 @@ static void register_metrics(struct writer *w)
         metrics_counter(m, "carat_points_applied_total", NULL, "Points applied to hot: readable.");
     w->orphaned_points = metrics_counter(m, "carat_points_orphaned_total", NULL,
                                          "Points whose series definition was lost to damage in the stream.");
+    w->dead_points = metrics_counter(m, "carat_points_deleted_total", NULL,
+                                     "Points not applied because a deletion after them is known already.");
     w->corrupt_records = metrics_counter(m, "carat_writer_corrupt_records_total", NULL,
                                          "Damaged stretches or records of the stream that were skipped.");
     w->sealed_windows = metrics_counter(m, "carat_windows_sealed_total", NULL, "Windows encoded for warm.");

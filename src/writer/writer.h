@@ -80,6 +80,24 @@ typedef int (*rebuild_progress_fn)(void *ctx, uint64_t done, uint64_t total);
 int writer_rebuild(struct writer *w, uint32_t series, int64_t from_ms, int64_t until_ms,
                    rebuild_progress_fn progress, void *ctx, struct err *err) must_check;
 
+/* --- deletion: taking out what is dead (doc/deletion.md); for whoever sweeps, one thread --- */
+
+/* Since when the base archive of a series has all its points, as of now. */
+int64_t writer_base_whole_from(struct writer *w, uint32_t series);
+/* Takes the series, whose id has ended, out of `store`: warm itself, unmasked and without cold. Of the steps
+ * given. */
+int writer_sweep_series(struct writer *w, struct warm *store, uint32_t series, const uint32_t *steps,
+                        size_t nsteps, struct err *err) must_check;
+/* The dead slots of a tombstone out of `store`, and what it takes of roll-ups of which the rules know no
+ * archive any more. */
+int writer_sweep_range(struct writer *w, struct warm *store, const struct tombstone *t, int64_t whole_from_ms,
+                       const uint32_t *steps, size_t nsteps, struct err *err) must_check;
+/* Makes the roll-ups again that it touched. *left counts stored slots with dead points in them that have to
+ * stay: their base has expired, and part of their time is not deleted. *damaged: some of the base could not
+ * be read, what would be made from it was left. */
+int writer_sweep_rollups(struct writer *w, const struct tombstone *t, int64_t whole_from_ms, uint64_t *left,
+                         bool *damaged, struct err *err) must_check;
+
 /* Newest position of a lane that is applied, and so can be read. Any thread. */
 uint64_t writer_applied(struct writer *w, unsigned lane);
 

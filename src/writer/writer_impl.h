@@ -5,6 +5,7 @@
 #include "writer/writer.h"
 
 #include "base/log.h"
+#include "model/deletion.h"
 #include "writer/flush_batch.h"
 #include "writer/rollup.h"
 
@@ -58,7 +59,7 @@ struct writer {
     struct flush_batch batch;
     struct rollup_maker rollups;
 
-    struct counter *applied_points, *orphaned_points, *corrupt_records;
+    struct counter *applied_points, *orphaned_points, *dead_points, *corrupt_records;
     struct counter *sealed_windows, *sealed_points, *flushed_windows, *flushed_points, *flush_errors;
     struct counter *apply_waits, *again;
     struct histogram *apply_seconds, *readable_seconds, *flush_seconds, *rollup_seconds, *checkpoint_seconds;
@@ -72,6 +73,13 @@ static inline bool lane_held(struct lane *l)
 {
     return atomic_load_explicit(&l->held, memory_order_acquire);
 }
+
+/* deletions.c */
+
+/* What a deletion in the stream says, to the catalog: from now on it counts. True if series have ended. */
+bool deletion_publish(struct catalog *c, const struct deletion_record *r, uint64_t pos);
+/* The same, and out of hot. */
+int lane_apply_deletion(struct lane *l, const struct stream_record *rec, struct err *err) must_check;
 
 /* lane.c */
 void *lane_main(void *lane);
@@ -95,6 +103,9 @@ int flush_slice(struct lane *l, const struct hot_due *due, uint32_t *at, size_t 
                 struct hot_taken *scratch, size_t *moved, struct err *err) must_check;
 /* Every window of the lane, in the lane's own thread, so that none changes meanwhile. */
 int flush_all(struct lane *l, struct err *err) must_check;
+
+/* rebuild.c: nothing is accepted from further ahead */
+#define WRITER_FUTURE_MS (366 * 86400000ll)
 
 /* scan.c: definitions after `from[lane]` into the catalog. */
 int scan_definitions(struct writer *w, const uint64_t *from, struct err *err) must_check;

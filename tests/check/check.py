@@ -32,6 +32,7 @@ MAY_INCLUDE = {
     'mover': DATA | {'codec', 'warm', 'cold'},
     'ingest': DATA | {'catalog', 'stream'},
     'writer': DATA | {'codec', 'catalog', 'stream', 'hot', 'warm'},
+    'erase': DATA | {'codec', 'catalog', 'stream', 'warm', 'cold', 'writer'},
     'backup': DATA | {'catalog', 'stream', 'warm'},
     'reader': DATA | {'codec', 'catalog', 'hot', 'warm'},
     'draw': BASE,
@@ -41,7 +42,8 @@ MAY_INCLUDE = {
     'watch': DATA | {'catalog', 'ingest'},
     'cost': BASE,
     'server': DATA | {
-        'watch', 'backup', 'cold', 'mover', 'codec', 'catalog', 'stream', 'hot', 'warm', 'ingest', 'writer', 'reader', 'query', 'http', 'agent',
+        'watch', 'backup', 'cold', 'erase', 'mover', 'codec', 'catalog', 'stream', 'hot', 'warm', 'ingest', 'writer',
+        'reader', 'query', 'http', 'agent',
     },
     'cli': DATA | {'watch', 'cost', 'agent', 'backup', 'codec', 'cold', 'query', 'server'},
     '.': {'cli'},
