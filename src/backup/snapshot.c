@@ -219,11 +219,16 @@ static int take_catalog(struct taking *t, struct err *err)
     return rc == OK ? catalog_copy(t->from->catalog, path, err) : rc;
 }
 
+/* The catalog first: what it says is deleted then comes from records that are in the copied stream, too, and
+ * what it no longer remembers was taken out of the tiers before they are copied. */
 static int take_held(struct taking *t, const struct stream_hold *hold, struct err *err)
 {
     char warm[PATH_MAX];
     KILL_POINT("snapshot.begun");
-    int rc = tree_join(t->data, "warm", warm, err);
+    int rc = take_catalog(t, err);
+    KILL_POINT("snapshot.catalog");
+    if (rc == OK)
+        rc = tree_join(t->data, "warm", warm, err);
     if (rc == OK)
         rc = warm_snapshot(t->from->warm, warm, err);
     KILL_POINT("snapshot.warm");
@@ -233,9 +238,6 @@ static int take_held(struct taking *t, const struct stream_hold *hold, struct er
     if (rc == OK)
         rc = stream_files(t->from->stream, hold, take_stream_file, t, err);
     KILL_POINT("snapshot.stream");
-    if (rc == OK)
-        rc = take_catalog(t, err);
-    KILL_POINT("snapshot.catalog");
     return rc;
 }
 
