@@ -58,6 +58,11 @@ int hot_erase(struct hot *h, unsigned partition, uint32_t series, int64_t from_m
     return from_ms < until_ms ? h->ops->erase(h, partition, series, from_ms, until_ms, err) : OK;
 }
 
+bool hot_can_erase(const struct hot *h)
+{
+    return h->ops->erase;
+}
+
 int hot_oldest(struct hot *h, unsigned partition, uint64_t *lo, struct err *err)
 {
     return h->ops->oldest(h, partition, lo, err);

@@ -110,6 +110,9 @@ int hot_release(struct hot *h, unsigned partition, const struct hot_taken *t, si
 int hot_erase(struct hot *h, unsigned partition, uint32_t series, int64_t from_ms, int64_t until_ms,
               struct err *err) must_check;
 
+/* Whether hot_erase can. */
+bool hot_can_erase(const struct hot *h);
+
 /* Smallest lo of all windows of a partition, or UINT64_MAX if there are none. */
 int hot_oldest(struct hot *h, unsigned partition, uint64_t *lo, struct err *err) must_check;
 

@@ -193,7 +193,7 @@ void api_graphite_routes(struct api_graphite *a, struct http_server *s)
     static const char *const both[] = {
         "/render",          "/metrics/find",           "/metrics/expand",          "/metrics/index.json",
         "/tags/findSeries", "/tags/autoComplete/tags", "/tags/autoComplete/values"};
-    static const char *const posts[] = {"/tags/tagSeries", "/tags/tagMultiSeries", "/tags/delSeries"};
+    static const char *const posts[] = {"/tags/tagSeries", "/tags/tagMultiSeries"};
     for (size_t i = 0; i < ARRAY_LEN(both); i++) {
         http_server_route(s, "GET", both[i], on_request, a);
         http_server_route(s, "POST", both[i], on_request, a);

@@ -153,6 +153,8 @@ int deleter_run(struct deleter *d, const struct deletion *v, size_t n, bool (*ca
                 void *ctx, struct deleter_result *out, struct err *err)
 {
     *out = (struct deleter_result){0};
+    if (d->o.impossible)
+        return err_set(err, ERR_UNSUPPORTED, "nothing can be deleted: %s", d->o.impossible);
     int rc = check_room(d, n, err);
     struct deletion *some = xmalloc((n + 1) * sizeof *some);
     for (unsigned p = 0; p < d->partitions && rc == OK; p++) {

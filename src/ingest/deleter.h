@@ -22,6 +22,7 @@ struct deleter_options {
     struct stream *stream;
     struct clock *clock;
     struct metrics *metrics;
+    const char *impossible; /* why nothing can be deleted here; NULL: it can */
 };
 
 struct deleter *deleter_new(const struct deleter_options *o);
@@ -34,8 +35,9 @@ struct deleter_result {
 };
 /* Series that have ended are left out. In pieces of at most DELETION_MAX_ENTRIES a record, partition by
  * partition: after an error some of it may have been done, `out` tells how much for certain, and the same may
- * be asked for again. ERR_BUSY: DELETIONS_MAX is reached, or the stream has no room for long. `cancelled` may
- * be NULL; true between two pieces ends it with ERR_CLOSED. Any thread; blocks. */
+ * be asked for again. ERR_UNSUPPORTED: it is impossible here. ERR_BUSY: DELETIONS_MAX is reached, or the
+ * stream has no room for long. `cancelled` may be NULL; true between two pieces ends it with ERR_CLOSED. Any
+ * thread; blocks. */
 int deleter_run(struct deleter *d, const struct deletion *v, size_t n, bool (*cancelled)(void *ctx),
                 void *ctx, struct deleter_result *out, struct err *err) must_check;
 

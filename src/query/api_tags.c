@@ -337,7 +337,7 @@ void api_tags(const struct query_env *env, const struct api_request *r, struct a
     else if (!strcmp(rest, "tagMultiSeries"))
         tag_series(r, true, reply);
     else if (!strcmp(rest, "delSeries"))
-        api_fail(reply, 501, "series are not deleted: they leave with the retention of their points");
+        api_fail(reply, 501, "this answers queries only"); /* http/api_delete.h deletes */
     else
         show_tag(env, r, rest, reply);
 }

@@ -1,6 +1,7 @@
 #include "server/server_impl.h"
 
 #include "base/log.h"
+#include "server/deletions.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +14,16 @@
 static int64_t oldest_of(void *ctx, const char *name, size_t len, int64_t now_ms)
 {
     return now_ms - rules_keep_ms(ctx, name, len);
+}
+
+/* A deletion must be known to whoever applies, moves and reads, and hot must be able to drop slots. */
+static const char *why_no_deletion(struct server *s)
+{
+    if (s->roles != ROLE_ALL)
+        return "that takes a process with all roles";
+    if (!catalog_keeps_deletions(s->catalog))
+        return "a catalog that several processes share cannot keep what is deleted";
+    return hot_can_erase(s->hot) ? NULL : "with this hot.backend points cannot be taken out";
 }
 
 /* Points younger than a day are not asked about, unless a rule keeps less from the start: matching the name
@@ -33,6 +44,12 @@ static void open_sink(struct server *s)
         .accepting_ctx = s->disk,
     };
     s->sink = sink_new(&o);
+    struct deleter_options d = {.catalog = s->catalog,
+                                .stream = s->stream,
+                                .clock = s->clock,
+                                .metrics = s->metrics,
+                                .impossible = why_no_deletion(s)};
+    s->deleter = deleter_new(&d);
 }
 
 static int open_graphite(struct server *s, struct err *err)
@@ -132,6 +149,15 @@ static void add_backup_api(struct server *s)
     api_backup_routes(s->api_backup, s->http);
 }
 
+static int add_delete_api(struct server *s, struct err *err)
+{
+    struct api_delete_options o = {.request = deletion_request, .names = deletion_of_names, .ctx = s};
+    int rc = api_delete_new(&o, &s->api_delete, err);
+    if (rc == OK)
+        api_delete_routes(s->api_delete, s->http);
+    return rc;
+}
+
 static int add_routes(struct server *s, struct err *err)
 {
     struct readiness ready = {what_is_waited_for, s};
@@ -156,9 +182,10 @@ static int add_routes(struct server *s, struct err *err)
         .jobs = s,
     };
     api_admin_routes(&s->api_admin, s->http);
+    int rc = s->roles == ROLE_ALL ? add_delete_api(s, err) : OK;
     if (s->roles == ROLE_ALL)
         add_backup_api(s);
-    return s->reader ? add_graphite_api(s, ready, err) : OK;
+    return rc == OK && s->reader ? add_graphite_api(s, ready, err) : rc;
 }
 
 static int open_http(struct server *s, struct err *err)
@@ -200,6 +227,8 @@ void doors_close(struct server *s)
         graphite_listener_stop(s->graphite);
     if (s->api_graphite)
         api_graphite_stop(s->api_graphite);
+    if (s->api_delete)
+        api_delete_stop(s->api_delete);
     if (s->http)
         http_server_stop(s->http, HTTP_STOP_MS);
 }
@@ -207,6 +236,7 @@ void doors_close(struct server *s)
 void doors_free(struct server *s)
 {
     api_backup_free(s->api_backup);
+    api_delete_free(s->api_delete);
     snapshots_free(s->snapshots);
     if (s->api_graphite)
         api_graphite_free(s->api_graphite);
@@ -218,4 +248,5 @@ void doors_free(struct server *s)
         http_server_free(s->http);
     if (s->sink)
         sink_free(s->sink);
+    deleter_free(s->deleter);
 }

@@ -7,6 +7,7 @@
 #include "hot/hot_mem.h"
 #include "server/backup_job.h"
 #include "server/cold_check.h"
+#include "server/deletions.h"
 #include "writer/replay.h"
 #include "writer/verify.h"
 
@@ -245,7 +246,7 @@ static int parse_time(const char *text, int64_t now_ms, int64_t *out)
 }
 
 /* A time as JSON has it: a number or a string. */
-static int take_time(const json_t *value, const char *what, int64_t now_ms, int64_t *out, struct err *err)
+int job_take_time(const json_t *value, const char *what, int64_t now_ms, int64_t *out, struct err *err)
 {
     if (json_is_integer(value) && json_integer_value(value) >= 0 &&
         json_integer_value(value) < 1000000000000) {
@@ -274,7 +275,7 @@ static int take_from(const json_t *value, int64_t now_ms, struct stream_start *o
         return OK;
     }
     *out = (struct stream_start){.from = STREAM_TIME};
-    return take_time(value, "from", now_ms, &out->from_ms, err);
+    return job_take_time(value, "from", now_ms, &out->from_ms, err);
 }
 
 static void free_replay_args(void *args)
@@ -290,7 +291,7 @@ static int take_to_and_series(const json_t *request, int64_t now_ms, int64_t *to
                               struct err *err)
 {
     const json_t *to = json_object_get(request, "to"), *glob = json_object_get(request, "series");
-    int rc = to ? take_time(to, "to", now_ms, to_ms, err) : OK;
+    int rc = to ? job_take_time(to, "to", now_ms, to_ms, err) : OK;
     if (rc == OK && glob && !json_is_string(glob))
         rc = err_set(err, ERR_INVALID, "series is a glob, as a string");
     if (rc == OK && glob)
@@ -463,7 +464,7 @@ static int parse_rebuild(void *ctx, const json_t *request, void **args, struct e
     int64_t now = clock_wall_ms(s->clock);
     const json_t *from = json_object_get(request, "from");
     a->to_ms = INT64_MAX / 4;
-    int rc = from ? take_time(from, "from", now, &a->from_ms, err) : OK;
+    int rc = from ? job_take_time(from, "from", now, &a->from_ms, err) : OK;
     if (rc == OK)
         rc = take_to_and_series(request, now, &a->to_ms, &a->series, err);
     if (rc != OK) {
@@ -531,6 +532,7 @@ static const struct job_kind kinds[] = {
     {"verify", "bytes", parse_verify, run_verify, free},
     {"rebuild", "series", parse_rebuild, run_rebuild, free_rebuild_args},
     {"backup", "bytes", backup_job_parse, backup_job_run, NULL},
+    {"delete", "series", deletion_job_parse, deletion_job_run, deletion_job_free_args},
 };
 
 int jobs_open(struct server *s, struct err *err)

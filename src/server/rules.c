@@ -160,11 +160,11 @@ static const struct class *class_of(struct rules *r, uint32_t series)
     if (!number) {
         size_t len;
         const char *name = catalog_name(r->catalog, series, &len);
-        if (!name)
+        uint32_t step_ms = catalog_step_ms(r->catalog, series);
+        if (!name || !step_ms)
             return NULL;
-        number =
-            class_number(g, retention_match(g->retention, name, len), catalog_step_ms(r->catalog, series),
-                         aggregation_match(g->aggregation, name, len));
+        number = class_number(g, retention_match(g->retention, name, len), step_ms,
+                              aggregation_match(g->aggregation, name, len));
         atomic_store_explicit(cell, (uint16_t)number, memory_order_relaxed);
     }
     return atomic_load_explicit(&g->by_number[number], memory_order_acquire);

@@ -7,13 +7,16 @@
 #include "base/metrics.h"
 #include "catalog/catalog.h"
 #include "cold/cold.h"
+#include "erase/eraser.h"
 #include "hot/hot.h"
 #include "http/api_admin.h"
 #include "http/api_backup.h"
+#include "http/api_delete.h"
 #include "http/api_graphite.h"
 #include "http/api_mackerel.h"
 #include "http/api_status.h"
 #include "http/http.h"
+#include "ingest/deleter.h"
 #include "ingest/graphite_listener.h"
 #include "ingest/sink.h"
 #include "model/quota.h"
@@ -52,19 +55,23 @@ struct server {
     struct hot *hot;
     struct warm *warm_store; /* warm itself */
     struct cold *cold;
-    struct warm *warm; /* warm with cold below it */
+    struct warm *tiered; /* warm with cold below it */
+    struct warm *warm;   /* that, without what was deleted */
     struct mover *mover;
+    struct eraser *eraser;
     struct writer *writer;
     struct flush_gate may_expire;
     struct reader *reader;
     struct follower *follower; /* NULL if the writer follows the catalog */
     /* doors.c */
     struct sink *sink;
+    struct deleter *deleter;
     struct graphite_listener *graphite;
     struct http_server *http;
     struct api_mackerel *api_mackerel;
     struct snapshots *snapshots;
     struct api_backup *api_backup;
+    struct api_delete *api_delete;
     struct api_status api_status;
     struct api_graphite *api_graphite;
     struct query_source *query_source;
@@ -95,6 +102,9 @@ void doors_free(struct server *s);
 
 /* job_kinds.c: after storage_open. */
 int jobs_open(struct server *s, struct err *err) must_check;
+/* Of a job's request: seconds, 2026-11-22T10:00:00Z, now, -90min. `what` names it in the error. */
+int job_take_time(const json_t *value, const char *what, int64_t now_ms, int64_t *out,
+                  struct err *err) must_check;
 /* Before the stream is closed: cancels what runs and waits for it. */
 void jobs_close(struct server *s);
 

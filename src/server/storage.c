@@ -5,6 +5,7 @@
 #include "catalog/catalog_store.h"
 #include "cold/cold_files.h"
 #include "cold/warm_tiered.h"
+#include "warm/warm_masked.h"
 #include "warm/warm_rocksdb.h"
 
 #include <string.h>
@@ -25,6 +26,12 @@ static bool admit(void *ctx, const char *name, size_t len, bool known)
         log_warn("limits", "new series refused: the quota of its prefix is reached", "prefix=%s name=%.*s",
                  prefix, (int)(len < 200 ? len : 200), name);
     return false;
+}
+
+static void leave(void *ctx, const char *name, size_t len)
+{
+    struct server *s = ctx;
+    quota_release(s->quota, name, len);
 }
 
 static int load_quota(struct server *s, struct err *err)
@@ -70,6 +77,7 @@ static int open_catalog(struct server *s, struct err *err)
         .step = step_of,
         .step_ctx = s->rules,
         .admit = s->quota ? admit : NULL,
+        .leave = s->quota ? leave : NULL,
         .admit_ctx = s,
         .metrics = s->metrics,
     };
@@ -95,15 +103,19 @@ static int open_cold(struct server *s, struct err *err)
 {
     char path[PATH_MAX];
     struct cold_files_options o = {
-        .cold = {.metrics = s->metrics, .pack_bytes = config_size_bytes(s->config, "cold.pack_size")},
+        .cold = {.metrics = s->metrics,
+                 .pack_bytes = config_size_bytes(s->config, "cold.pack_size"),
+                 .tombstones = catalog_tombstones(s->catalog)},
         .dir = data_dir_path(&s->dir, "cold", path),
         .fs = fs_posix(),
         .create = true,
     };
     int rc = cold_files_open(&o, &s->cold, err);
-    if (rc == OK)
-        s->warm = warm_tiered_new(s->warm_store, s->cold);
-    return rc;
+    if (rc != OK)
+        return rc;
+    s->tiered = warm_tiered_new(s->warm_store, s->cold);
+    s->warm = warm_masked_new(s->tiered, catalog_tombstones(s->catalog));
+    return OK;
 }
 
 /* Nothing is moved while the stream is still being applied: it would be moved once more. */
@@ -123,8 +135,37 @@ static int64_t keep_of_step(void *ctx, uint32_t step_ms)
     return flush_gate_is_open(&s->may_expire) ? keep_ms : 0;
 }
 
+static void open_eraser(struct server *s)
+{
+    struct eraser_options o = {
+        .catalog = s->catalog,
+        .stream = s->stream,
+        .lanes = s->lanes,
+        .writer = s->writer,
+        .store = s->warm_store,
+        .cold = s->cold,
+        .clock = s->clock,
+        .metrics = s->metrics,
+        .steps = rules_steps,
+        .ctx = s->rules,
+    };
+    s->eraser = eraser_new(&o);
+}
+
+static void erase(void *ctx, cold_wait_fn wait, void *wait_ctx)
+{
+    struct server *s = ctx;
+    struct err err = ERR_INIT;
+    int rc = eraser_round(s->eraser, wait, wait_ctx, &err);
+    if (rc < 0 && rc != ERR_CLOSED)
+        log_error("eraser", "deleted points are not out of all files yet, trying again",
+                  "status=%s why=\"%s\"", status_name(rc), err.text);
+}
+
 static int start_mover(struct server *s, struct err *err)
 {
+    if (s->roles == ROLE_ALL)
+        open_eraser(s);
     struct mover_options o = {
         .warm = s->warm_store,
         .cold = s->cold,
@@ -132,6 +173,7 @@ static int start_mover(struct server *s, struct err *err)
         .metrics = s->metrics,
         .steps = steps_to_move,
         .keep_ms = keep_of_step,
+        .before_round = s->eraser ? erase : NULL,
         .ctx = s,
         .after_ms = config_duration_ms(s->config, "cold.after"),
         .interval_ms = config_duration_ms(s->config, "cold.interval"),
@@ -170,6 +212,12 @@ static int reads_complete(void *ctx, struct err *why)
 {
     struct server *s = ctx;
     return !s->writer || writer_caught_up(s->writer, why) ? OK : ERR_BUSY;
+}
+
+static int64_t base_since(void *ctx, uint32_t series)
+{
+    struct server *s = ctx;
+    return s->writer ? writer_base_whole_from(s->writer, series) : INT64_MIN;
 }
 
 static double hot_stat(void *ctx, uint64_t (*pick)(const struct hot_stats *))
@@ -223,6 +271,8 @@ static void open_reader(struct server *s)
         .archives = rules_retention,
         .aggregation = rules_aggregation,
         .rules_ctx = s->rules,
+        .base_since_ms = base_since,
+        .base_since_ctx = s,
         .complete = reads_complete,
         .complete_ctx = s,
     };
@@ -281,8 +331,11 @@ void storage_close(struct server *s, int64_t deadline_ms)
     if (s->may_expire.stream)
         flush_gate_release(&s->may_expire);
     follower_stop(s->follower);
+    eraser_free(s->eraser);
     if (s->warm)
         warm_free(s->warm);
+    if (s->tiered)
+        warm_free(s->tiered);
     if (s->cold)
         cold_free(s->cold);
     if (s->warm_store)
