@@ -67,7 +67,7 @@ static int read_format(const struct api_request *r, struct render *q, struct err
         q->options.jsonp = api_get(r, "jsonp");
     bool svg = !strcmp(format, "svg");
     q->format = format_find(format);
-    if (type && strcmp(type, "line") && (!q->format || !strcmp(format, "png")))
+    if (type && strcmp(type, "line") && (strcmp(type, "pie") || !q->format))
         return err_set(err, ERR_INVALID, "graphType must be line, not '%.40s': Carat draws no others", type);
     if (!q->format && !svg && strcmp(format, "png"))
         return err_set(

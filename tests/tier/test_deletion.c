@@ -218,7 +218,7 @@ static struct world *world_new(unsigned lanes)
     const char *given = getenv("CARAT_TEST_SEED");
     w->random = given ? (unsigned)strtoul(given, NULL, 10)
                       : (unsigned)getpid() * 2654435761u ^ (unsigned)clock_wall_ms(clock_system());
-    print_message("seed %u\n", w->random);
+    print_message("# seed %u\n", w->random);
     snprintf(w->dir, sizeof w->dir, "/tmp/carat-deletion-XXXXXX");
     assert_non_null(mkdtemp(w->dir));
     clock_fake_init(&w->clock, T0 + SLOTS * (int64_t)STEP);
@@ -710,7 +710,9 @@ static void what_is_known_to_be_deleted_does_not_come_in(void **state)
     check_all(w);
     settle(w);
     check_all(w);
-    assert_int_equal(counter_get(metrics_counter(w->metrics, "carat_points_deleted_total", NULL, "")), 50);
+    /* The first point of that slot too, if it was applied only after the deletion was known. */
+    uint64_t deleted = counter_get(metrics_counter(w->metrics, "carat_points_deleted_total", NULL, ""));
+    assert_in_range(deleted, 50, 51);
     world_free(w);
 }
 
