@@ -4,6 +4,7 @@
 #include "base/pool.h"
 #include "base/thread_name.h"
 #include "query/api.h"
+#include "query/format.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -86,12 +87,26 @@ static void set_why(struct http_request *r, char *why)
     http_reply_header(r, "X-Carat-Incomplete", *why ? why : "1");
 }
 
+static bool next_bytes(void *ctx, const char **p, size_t *n)
+{
+    return json_stream_next(ctx, p, n);
+}
+
+static void end_stream(void *ctx)
+{
+    json_stream_free(ctx);
+}
+
 static void send_reply(struct http_request *r, struct api_reply *reply)
 {
     if (reply->status == 200) {
         if (reply->incomplete)
             set_why(r, reply->why);
-        http_reply(r, 200, reply->content_type, &reply->body);
+        if (reply->stream)
+            http_reply_stream(r, 200, reply->content_type,
+                              &(struct http_stream){next_bytes, end_stream, reply->stream});
+        else
+            http_reply(r, 200, reply->content_type, &reply->body);
         return;
     }
     if (reply->status == 503)
@@ -105,7 +120,7 @@ static void answer(struct api_graphite *a, const struct waiting *w)
     struct http_request *r = w->request;
     struct arena arena = ARENA_INIT;
     struct api_reply before = {.status = 503}, reply = {.status = 404};
-    struct api_request q = {.method = http_method(r), .path = route_path(r, w, &arena)};
+    struct api_request q = {.method = http_method(r), .path = route_path(r, w, &arena), .may_stream = true};
     int64_t began_us = clock_mono_us(a->o.clock);
     q.args = collect_args(r, &arena, &q.nargs);
     q.now_s = clock_wall_ms(a->o.clock) / 1000;

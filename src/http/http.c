@@ -26,6 +26,7 @@
 /* Request line and headers of one connection, and libmicrohttpd's own books. A 16 KiB address leaves room
  * for the usual headers. Over it: 414 or 431. */
 #define CONNECTION_MEMORY (24u << 10)
+#define STREAM_BYTES      (64u << 10)
 /* How much of a body that is too large is read and thrown away, so that a client that does not wait for
  * "100 Continue" gets to see its 413; after that the connection is closed. */
 #define SWALLOW_BYTES (64u << 20)
@@ -109,13 +110,56 @@ static void count_reply(struct http_server *s, const struct http_request *r)
     histogram_observe_us(s->seconds, us > 0 ? (uint64_t)us : 0);
 }
 
+/* A reply's stream while libmicrohttpd sends it. */
+struct sending {
+    struct http_stream stream;
+    const char *p; /* what of it has not been taken */
+    size_t n;
+};
+
+static ssize_t take_some(void *ctx, uint64_t pos, char *buf, size_t max)
+{
+    struct sending *s = ctx;
+    while (!s->n)
+        if (!s->stream.next(s->stream.ctx, &s->p, &s->n))
+            return MHD_CONTENT_READER_END_OF_STREAM;
+    size_t n = s->n < max ? s->n : max;
+    memcpy(buf, s->p, n);
+    s->p += n;
+    s->n -= n;
+    return (ssize_t)n;
+}
+
+static void sent(void *ctx)
+{
+    struct sending *s = ctx;
+    s->stream.free(s->stream.ctx);
+    free(s);
+}
+
+static struct MHD_Response *stream_response(struct http_stream *stream)
+{
+    struct sending *s = xcalloc(1, sizeof *s);
+    s->stream = *stream;
+    *stream = (struct http_stream){0};
+    struct MHD_Response *m =
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BYTES, take_some, s, sent);
+    if (!m)
+        sent(s);
+    return m;
+}
+
 /* On the server's thread, with the reply complete. */
 static enum MHD_Result queue_reply(struct http_server *s, struct http_request *r, bool close_after)
 {
     size_t len = r->reply.body.len;
+    /* libmicrohttpd ends a chunked body that HEAD does not have (0.9.75): nothing must follow that. */
+    close_after = close_after || (r->reply.stream.next && !strcmp(r->method, "HEAD"));
     struct MHD_Response *m =
-        MHD_create_response_from_buffer(len, len ? (void *)r->reply.body.data : (void *)"",
-                                        len ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
+        r->reply.stream.next
+            ? stream_response(&r->reply.stream)
+            : MHD_create_response_from_buffer(len, len ? (void *)r->reply.body.data : (void *)"",
+                                              len ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
     if (!m)
         return MHD_NO;
     if (len)

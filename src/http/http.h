@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "base/metrics.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -59,6 +60,16 @@ const uint8_t *http_body(const struct http_request *r, size_t *n);
 void http_reply_header(struct http_request *r, const char *name, const char *value);
 /* Takes the bytes of `body` (left empty; NULL for none). `r` is gone afterwards. */
 void http_reply(struct http_request *r, unsigned status, const char *content_type, struct buf *body);
+/* A body that is made while it is sent. Both functions run on a thread of the server, one after the other. */
+struct http_stream {
+    /* The next bytes, valid until the next call; false: there are no more. Must not block for long. */
+    bool (*next)(void *ctx, const char **p, size_t *n);
+    void (*free)(void *ctx); /* at the end, or when the client is gone */
+    void *ctx;
+};
+/* As http_reply with such a body, which it takes; sent in chunks. */
+void http_reply_stream(struct http_request *r, unsigned status, const char *content_type,
+                       const struct http_stream *body);
 /* {"error":{"message":"..."}} */
 void http_reply_error(struct http_request *r, unsigned status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

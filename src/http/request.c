@@ -26,6 +26,8 @@ void request_unref(struct http_request *r)
     buf_release(&r->body);
     buf_release(&r->allow);
     buf_release(&r->reply.body);
+    if (r->reply.stream.next) /* it was never sent */
+        r->reply.stream.free(r->reply.stream.ctx);
     arena_release(&r->arena);
     pthread_mutex_destroy(&r->mtx);
     free(r);
@@ -147,27 +149,44 @@ void http_reply_header(struct http_request *r, const char *name, const char *val
     pthread_mutex_unlock(&r->mtx);
 }
 
-void http_reply(struct http_request *r, unsigned status, const char *content_type, struct buf *body)
+/* One of the two is the body. */
+static void reply(struct http_request *r, unsigned status, const char *content_type, struct buf *body,
+                  const struct http_stream *stream)
 {
     pthread_mutex_lock(&r->mtx);
     assert(r->state == REQUEST_RUNNING || r->state == REQUEST_WAITING || r->state == REQUEST_ABANDONED);
-    if (r->state == REQUEST_ABANDONED) {
-        if (body)
-            buf_release(body);
-    } else {
+    bool abandoned = r->state == REQUEST_ABANDONED;
+    if (!abandoned) {
         r->reply.status = status;
         r->reply.content_type = content_type;
         if (body) {
             r->reply.body = *body;
             *body = (struct buf)BUF_INIT;
         }
+        if (stream)
+            r->reply.stream = *stream;
         /* Under the lock: once it is released the server may be stopped, and the connection gone. */
         if (r->state == REQUEST_WAITING)
             MHD_resume_connection(r->connection);
         r->state = REQUEST_REPLIED;
     }
     pthread_mutex_unlock(&r->mtx);
+    if (abandoned && body)
+        buf_release(body);
+    if (abandoned && stream)
+        stream->free(stream->ctx);
     request_unref(r);
+}
+
+void http_reply(struct http_request *r, unsigned status, const char *content_type, struct buf *body)
+{
+    reply(r, status, content_type, body, NULL);
+}
+
+void http_reply_stream(struct http_request *r, unsigned status, const char *content_type,
+                       const struct http_stream *body)
+{
+    reply(r, status, content_type, NULL, body);
 }
 
 void http_reply_error(struct http_request *r, unsigned status, const char *fmt, ...)

@@ -34,6 +34,7 @@ struct http_reply_parts {
     unsigned status;
     const char *content_type; /* a literal, or NULL */
     struct buf body;
+    struct http_stream stream; /* next is NULL: the body is in `body` */
     struct http_pairs headers; /* in the request's arena */
 };
 

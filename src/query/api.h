@@ -23,14 +23,18 @@ struct api_request {
     const struct api_arg *args; /* query string, then form body: of equal names the last counts */
     size_t nargs;
     int64_t now_s;
+    bool may_stream; /* a long answer may come as a stream */
 };
+
+struct json_stream;
 
 struct api_reply {
     unsigned status;
     const char *content_type;
-    struct buf body; /* of an error: its message as plain text, for the server to wrap */
-    bool incomplete; /* a tier could not be read; 200 only if the request allows it (partial=1) */
-    char why[200];   /* then: the first reason */
+    struct buf body;            /* of an error: its message as plain text, for the server to wrap */
+    struct json_stream *stream; /* the body, if not NULL (query/format.h); the caller frees it */
+    bool incomplete;            /* a tier could not be read; 200 only if the request allows it (partial=1) */
+    char why[200];              /* then: the first reason */
 };
 
 /* false: no such path (the reply is untouched). The caller releases reply->body. */

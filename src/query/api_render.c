@@ -104,15 +104,30 @@ static int read_request(const struct api_request *r, struct render *q, struct er
     return read_range(r, q, err);
 }
 
-static int write(const struct api_request *r, struct render *q, struct query_result *result, struct buf *out,
-                 struct err *err)
+/* From about a megabyte of JSON on. */
+#define STREAM_POINTS 40000
+
+static bool should_stream(const struct api_request *r, const struct render *q,
+                          const struct query_result *result)
 {
+    size_t points = 0;
+    for (size_t i = 0; i < result->n; i++)
+        points += result->series[i]->n;
+    return r->may_stream && q->format && q->format->write == format_json && !q->options.jsonp &&
+           points >= STREAM_POINTS;
+}
+
+static int write(const struct query_env *env, const struct api_request *r, struct render *q,
+                 struct query_result *result, struct api_reply *reply, struct err *err)
+{
+    if (should_stream(r, q, result))
+        return json_stream_new(result, &q->options, env->helpers, &reply->stream, err);
     if (q->format)
-        return q->format->write(result, &q->options, out, err);
+        return q->format->write(result, &q->options, &reply->body, err);
     q->picture.from_s = q->query.from_s;
     q->picture.until_s = q->query.until_s;
     q->picture.offset_s = query_zone_offset(q->zone, q->query.until_s);
-    return picture_write(result, &q->picture, api_get(r, "colorList"), out, err);
+    return picture_write(result, &q->picture, api_get(r, "colorList"), &reply->body, err);
 }
 
 static int run(const struct query_env *env, const struct api_request *r, struct render *q,
@@ -128,7 +143,7 @@ static int run(const struct query_env *env, const struct api_request *r, struct 
         rc = err_set(err, ERR_BUSY, "not all data could be read (%.300s); partial=1 gives what there is",
                      result.report.why.text);
     else
-        rc = write(r, q, &result, &reply->body, err);
+        rc = write(env, r, q, &result, reply, err);
     query_result_release(&result);
     return rc;
 }

@@ -30,6 +30,15 @@ const struct format *format_find(const char *name);
 int format_json(struct query_result *r, const struct format_options *o, struct buf *out,
                 struct err *err) must_check;
 
+/* The same a bit at a time, for answers that should not be in memory as a whole. Takes the result if it
+ * returns OK; ERR_INVALID as format_json. Helpers may be NULL; they are borrowed. */
+struct json_stream;
+int json_stream_new(struct query_result *r, const struct format_options *o, struct pool *helpers,
+                    struct json_stream **out, struct err *err) must_check;
+/* The next bytes, valid until the next call; false: there are no more. */
+bool json_stream_next(struct json_stream *s, const char **p, size_t *n);
+void json_stream_free(struct json_stream *s);
+
 /* These two are in files of their own: binary formats. */
 int format_pickle(struct query_result *r, const struct format_options *o, struct buf *out,
                   struct err *err) must_check;

@@ -1,10 +1,14 @@
 /* JSON of /render. */
 #include "base/digits.h"
+#include "base/mem.h"
+#include "base/pool.h"
 #include "query/format.h"
 #include "query/format_points.h"
 #include "query/pynum.h"
 
 #include <math.h>
+#include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void put_tags(struct buf *b, const struct query_tags *t)
@@ -54,8 +58,10 @@ static int thin_out(struct query_series *s, int64_t range_s, int64_t max_points,
     if (drop > s->n)
         return err_set(err, ERR_INVALID, "%.100s is too short for maxDataPoints", s->name);
     s->values += drop;
-    s->sums += s->sums ? drop : 0;
-    s->counts += s->counts ? drop : 0;
+    if (s->counts) {
+        s->sums += drop;
+        s->counts += drop;
+    }
     s->n -= drop;
     s->values_per_point = run;
     return OK;
@@ -68,8 +74,7 @@ static bool is_null(double v)
 
 static bool has_points(const struct query_series *s, struct points p)
 {
-    int64_t width = s->step_s * s->values_per_point, at = s->start_s;
-    for (; p.i < p.n && at <= s->end_s; at += width)
+    while (p.i < p.n)
         if (!is_null(points_next(&p)))
             return true;
     return false;
@@ -117,17 +122,29 @@ static char *write_value(char *p, double v)
     return p + n;
 }
 
-static void put_points(struct buf *b, const struct query_series *s, struct points *p, int64_t width,
-                       bool no_nulls)
+/* A run of a series' points, to be written. */
+struct run {
+    const struct query_series *s;
+    struct points points; /* from i on */
+    size_t until;
+    int64_t width; /* seconds between two */
+    bool no_nulls;
+};
+
+static int64_t time_of(const struct run *r)
+{
+    return r->s->start_s + (int64_t)r->points.i * r->width;
+}
+
+static void put_points(struct buf *b, struct run *r, bool any)
 {
     struct time_text text = {.front = -1};
-    int64_t at = s->start_s;
-    bool any = false;
-    while (p->i < p->n && at <= s->end_s) {
+    int64_t at = time_of(r);
+    while (r->points.i < r->until) {
         char *start = (char *)buf_reserve(b, POINTS_AT_ONCE * POINT_TEXT_MAX), *to = start;
-        for (int i = 0; i < POINTS_AT_ONCE && p->i < p->n && at <= s->end_s; i++, at += width) {
-            double v = points_next(p);
-            if (no_nulls && is_null(v))
+        for (int i = 0; i < POINTS_AT_ONCE && r->points.i < r->until; i++, at += r->width) {
+            double v = points_next(&r->points);
+            if (r->no_nulls && is_null(v))
                 continue;
             if (any) {
                 *to++ = ',';
@@ -146,16 +163,16 @@ static void put_points(struct buf *b, const struct query_series *s, struct point
 }
 
 /* constantLine("x"): the text in place of values. */
-static void put_text_points(struct buf *b, const struct query_series *s, struct points *p, int64_t width,
-                            bool no_nulls)
+static void put_text_points(struct buf *b, struct run *r)
 {
     bool any = false;
-    for (int64_t at = s->start_s; p->i < p->n && at <= s->end_s; at += width) {
-        if (is_null(points_next(p)) && no_nulls)
+    while (r->points.i < r->until) {
+        int64_t at = time_of(r);
+        if (is_null(points_next(&r->points)) && r->no_nulls)
             continue;
         buf_puts(b, any ? ", [" : "[");
         any = true;
-        buf_json_string(b, s->text, strlen(s->text));
+        buf_json_string(b, r->s->text, strlen(r->s->text));
         buf_puts(b, ", ");
         put_int(b, at);
         buf_putc(b, ']');
@@ -183,20 +200,9 @@ static void put_meta(struct buf *b, const struct query_series *s)
     buf_puts(b, "]}");
 }
 
-static int put_series(struct buf *b, const struct query_series *s, const struct format_options *o,
-                      bool *first, struct err *err)
+static void put_head(struct buf *b, const struct query_series *s, const struct format_options *o)
 {
-    struct points p;
-    int rc = points_init(&p, s, err);
-    int64_t width = s->step_s * s->values_per_point;
-    if (rc < 0)
-        return rc;
-    if (width <= 0)
-        return err_set(err, ERR_INVALID, "%.100s has no step: its time range is too short", s->name);
-    if (o->no_null_points && !has_points(s, p))
-        return OK;
-    buf_puts(b, *first ? "{\"target\": " : ", {\"target\": ");
-    *first = false;
+    buf_puts(b, ", {\"target\": ");
     put_name(b, s);
     buf_puts(b, ", \"tags\": ");
     put_tags(b, s->tags);
@@ -205,32 +211,222 @@ static int put_series(struct buf *b, const struct query_series *s, const struct 
         put_meta(b, s);
     }
     buf_puts(b, ", \"datapoints\": [");
-    if (s->text)
-        put_text_points(b, s, &p, width, o->no_null_points);
-    else
-        put_points(b, s, &p, width, o->no_null_points);
-    buf_puts(b, "]}");
+}
+
+/* --- pieces: what can be written by itself --- */
+
+#define PIECE_POINTS 8192
+
+/* Some series whole, or a part of one. */
+struct piece {
+    size_t first, end;  /* of the result's series */
+    size_t from, until; /* of the series' points; until is SIZE_MAX if it is all of them */
+};
+
+struct json {
+    struct query_result *r;
+    struct format_options o;
+    struct piece *v;
+    size_t n, cap;
+};
+
+static void add_piece(struct json *j, const struct piece *p)
+{
+    if (j->n == j->cap) {
+        j->cap = j->cap ? 2 * j->cap : 8;
+        struct piece *v = arena_alloc(&j->r->arena, j->cap * sizeof *v);
+        if (j->n)
+            memcpy(v, j->v, j->n * sizeof *v);
+        j->v = v;
+    }
+    j->v[j->n++] = *p;
+}
+
+/* The points that are shown: those up to the series' end. ERR_INVALID: it cannot be shown. */
+static int run_init(struct run *r, const struct query_series *s, const struct format_options *o,
+                    struct err *err)
+{
+    int rc = points_init(&r->points, s, err);
+    if (rc < 0)
+        return rc;
+    r->s = s;
+    r->no_nulls = o->no_null_points;
+    r->width = s->step_s * s->values_per_point;
+    if (r->width <= 0)
+        return err_set(err, ERR_INVALID, "%.100s has no step: its time range is too short", s->name);
+    uint64_t shown = s->end_s < s->start_s ? 0 : (uint64_t)(s->end_s - s->start_s) / (uint64_t)r->width + 1;
+    r->points.n = shown < r->points.n ? (size_t)shown : r->points.n;
+    r->until = r->points.n;
     return OK;
 }
 
-int format_json(struct query_result *r, const struct format_options *o, struct buf *out, struct err *err)
+/* A series of its own, or of many with few points several together. */
+static int cut_series(struct json *j, size_t i, size_t *points, struct err *err)
+{
+    struct run r;
+    int rc = run_init(&r, j->r->series[i], &j->o, err);
+    if (rc < 0)
+        return rc;
+    if (r.until > PIECE_POINTS && !r.no_nulls && !r.s->text) {
+        for (size_t from = 0; from < r.until; from += PIECE_POINTS)
+            add_piece(j, &(struct piece){i, i + 1, from,
+                                         r.until - from > PIECE_POINTS ? from + PIECE_POINTS : SIZE_MAX});
+        *points = PIECE_POINTS;
+    } else if (j->n && *points + r.until <= PIECE_POINTS) {
+        j->v[j->n - 1].end = i + 1;
+        *points += r.until;
+    } else {
+        add_piece(j, &(struct piece){i, i + 1, 0, SIZE_MAX});
+        *points = r.until;
+    }
+    return OK;
+}
+
+static int json_init(struct json *j, struct query_result *r, const struct format_options *o, struct err *err)
 {
     int64_t start = INT64_MAX, end = INT64_MIN;
-    bool any = false, first = true;
+    bool any = false;
+    *j = (struct json){.r = r, .o = *o};
     for (size_t i = 0; i < r->n; i++) {
         start = r->series[i]->start_s < start ? r->series[i]->start_s : start;
         end = r->series[i]->end_s > end ? r->series[i]->end_s : end;
         any = any || r->series[i]->n;
     }
-    buf_putc(out, '[');
+    size_t points = PIECE_POINTS;
     for (size_t i = 0; any && i < r->n; i++) { /* nothing but empty series is an empty answer */
-        struct query_series *s = r->series[i];
-        int rc = o->has_max_points ? thin_out(s, end - start, o->max_points, err) : OK;
+        int rc = o->has_max_points ? thin_out(r->series[i], end - start, o->max_points, err) : OK;
         if (rc == OK)
-            rc = put_series(out, s, o, &first, err);
+            rc = cut_series(j, i, &points, err);
         if (rc < 0)
             return rc;
     }
-    buf_putc(out, ']');
     return OK;
+}
+
+static void put_part(struct buf *b, const struct json *j, size_t series, size_t from, size_t until)
+{
+    struct run r;
+    if (run_init(&r, j->r->series[series], &j->o, NULL) < 0)
+        return; /* json_init has seen to it */
+    if (r.no_nulls && !has_points(r.s, r.points))
+        return;
+    if (from == 0)
+        put_head(b, r.s, &j->o);
+    r.points.i = from;
+    r.until = until < r.until ? until : r.until;
+    if (r.s->text)
+        put_text_points(b, &r);
+    else
+        put_points(b, &r, from > 0);
+    if (until == SIZE_MAX)
+        buf_puts(b, "]}");
+}
+
+/* Each series begins with ", ", also the first of the answer. */
+static void put_piece(struct buf *b, const struct json *j, const struct piece *p)
+{
+    for (size_t i = p->first; i < p->end; i++)
+        put_part(b, j, i, p->from, p->until);
+}
+
+int format_json(struct query_result *r, const struct format_options *o, struct buf *out, struct err *err)
+{
+    struct json j;
+    int rc = json_init(&j, r, o, err);
+    if (rc < 0)
+        return rc;
+    size_t start = out->len;
+    for (size_t i = 0; i < j.n; i++)
+        put_piece(out, &j, &j.v[i]);
+    if (out->len == start) {
+        buf_puts(out, "[]");
+        return OK;
+    }
+    memmove(out->data + start + 1, out->data + start + 2, out->len - start - 2);
+    out->data[start] = '[';
+    out->data[out->len - 1] = ']';
+    return OK;
+}
+
+/* --- a stream: some pieces at a time, written by several threads --- */
+
+#define AHEAD 8
+
+struct json_stream {
+    struct json j;
+    struct query_result result;
+    struct pool *helpers;
+    struct buf text[AHEAD];
+    size_t next, ready, given; /* pieces: written so far; texts of them, and those that were handed out */
+    _Atomic size_t taken;
+    bool begun, ended;
+};
+
+static void write_pieces(void *ctx)
+{
+    struct json_stream *s = ctx;
+    for (size_t i; (i = atomic_fetch_add(&s->taken, 1)) < s->ready;) {
+        buf_clear(&s->text[i]);
+        put_piece(&s->text[i], &s->j, &s->j.v[s->next + i]);
+    }
+}
+
+static void write_some(struct json_stream *s)
+{
+    s->given = 0;
+    s->ready = s->j.n - s->next < AHEAD ? s->j.n - s->next : AHEAD;
+    atomic_store(&s->taken, 0);
+    pool_run(s->helpers, s->ready > 1 ? AHEAD - 1 : 0, write_pieces, s);
+    s->next += s->ready;
+}
+
+bool json_stream_next(struct json_stream *s, const char **p, size_t *n)
+{
+    for (; s->given < s->ready || s->next < s->j.n; s->given++) {
+        if (s->given == s->ready)
+            write_some(s);
+        struct buf *b = &s->text[s->given];
+        if (!b->len)
+            continue;
+        *p = (const char *)b->data + !s->begun;
+        *n = b->len - !s->begun;
+        if (!s->begun)
+            b->data[1] = '[';
+        s->begun = true;
+        s->given++;
+        return true;
+    }
+    if (s->ended)
+        return false;
+    s->ended = true;
+    *p = s->begun ? "]" : "[]";
+    *n = strlen(*p);
+    return true;
+}
+
+int json_stream_new(struct query_result *r, const struct format_options *o, struct pool *helpers,
+                    struct json_stream **out, struct err *err)
+{
+    struct json_stream *s = xcalloc(1, sizeof *s);
+    s->result = *r;
+    s->helpers = helpers;
+    int rc = json_init(&s->j, &s->result, o, err);
+    *r = s->result; /* its arena may have grown */
+    if (rc < 0) {
+        free(s);
+        return rc;
+    }
+    memset(r, 0, sizeof *r);
+    *out = s;
+    return OK;
+}
+
+void json_stream_free(struct json_stream *s)
+{
+    if (!s)
+        return;
+    query_result_release(&s->result);
+    for (size_t i = 0; i < AHEAD; i++)
+        buf_release(&s->text[i]);
+    free(s);
 }

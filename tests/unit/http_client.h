@@ -64,6 +64,46 @@ static inline const char *client_header(struct client_reply *r, const char *name
     return NULL;
 }
 
+static inline int client_read_bytes(int fd, struct buf *b, size_t n)
+{
+    for (size_t end = b->len + n; b->len < end;) {
+        ssize_t got = recv(fd, buf_reserve(b, end - b->len), end - b->len, 0);
+        if (got <= 0)
+            return -1;
+        b->len += (size_t)got;
+    }
+    return 0;
+}
+
+/* A line with its CRLF taken off. */
+static inline int client_read_line(int fd, char *line, size_t size)
+{
+    for (size_t n = 0; n + 1 < size; n++) {
+        if (recv(fd, line + n, 1, 0) != 1)
+            return -1;
+        if (line[n] == '\n') {
+            line[n - (n > 0)] = '\0';
+            return 0;
+        }
+    }
+    return -1;
+}
+
+/* A body in chunks; -1: it ended too soon. */
+static inline int client_read_chunks(int fd, struct buf *body)
+{
+    char line[64];
+    size_t n;
+    do {
+        if (client_read_line(fd, line, sizeof line) < 0)
+            return -1;
+        n = strtoul(line, NULL, 16);
+        if (client_read_bytes(fd, body, n) < 0 || client_read_line(fd, line, sizeof line) < 0 || *line)
+            return -1;
+    } while (n);
+    return 0;
+}
+
 /* Reads one reply; `has_body` is false after HEAD. */
 static inline void client_read(int fd, struct client_reply *r, int has_body)
 {
@@ -77,12 +117,11 @@ static inline void client_read(int fd, struct client_reply *r, int has_body)
         buf_putc(&r->head, c);
     }
     const char *length = client_header(r, "Content-Length");
-    for (size_t n = has_body && length ? strtoul(length, NULL, 10) : 0; r->body.len < n;) {
-        ssize_t got = recv(fd, buf_reserve(&r->body, n - r->body.len), n - r->body.len, 0);
-        if (got <= 0)
-            return;
-        r->body.len += (size_t)got;
-    }
+    if (has_body && length && client_read_bytes(fd, &r->body, strtoul(length, NULL, 10)) < 0)
+        return;
+    const char *coding = client_header(r, "Transfer-Encoding");
+    if (has_body && coding && !strcasecmp(coding, "chunked") && client_read_chunks(fd, &r->body) < 0)
+        return;
     sscanf(buf_str(&r->head), "HTTP/1.1 %d", &r->status);
     buf_str(&r->body);
 }

@@ -34,6 +34,7 @@ struct fixture {
     struct http_request *queue[PENDING_MAX]; /* for the other thread */
     unsigned nqueue;
     pthread_t other;
+    unsigned streams_freed;
 };
 
 static void text_reply(struct http_request *r, const char *text)
@@ -68,6 +69,47 @@ static void handle_vars(void *ctx, struct http_request *r)
 static void handle_words(void *ctx, struct http_request *r)
 {
     text_reply(r, ctx);
+}
+
+/* The numbers below n, each as many bytes as it is, made one by one. */
+struct numbers {
+    struct fixture *f;
+    unsigned next, n;
+    struct buf text;
+};
+
+static bool next_number(void *ctx, const char **p, size_t *n)
+{
+    struct numbers *s = ctx;
+    if (s->next == s->n)
+        return false;
+    buf_clear(&s->text);
+    for (unsigned i = 0; i < s->next; i++)
+        buf_putc(&s->text, (char)('a' + s->next % 26));
+    s->next++;
+    *p = buf_str(&s->text);
+    *n = s->text.len;
+    return true;
+}
+
+static void free_numbers(void *ctx)
+{
+    struct numbers *s = ctx;
+    struct fixture *f = s->f;
+    buf_release(&s->text);
+    free(s);
+    pthread_mutex_lock(&f->mtx);
+    f->streams_freed++;
+    pthread_cond_broadcast(&f->changed);
+    pthread_mutex_unlock(&f->mtx);
+}
+
+static void handle_stream(void *ctx, struct http_request *r)
+{
+    struct numbers *s = xcalloc(1, sizeof *s);
+    s->f = ctx;
+    s->n = (unsigned)atoi(http_arg(r, "n"));
+    http_reply_stream(r, 200, "text/plain", &(struct http_stream){next_number, free_numbers, s});
 }
 
 static void handle_later(void *ctx, struct http_request *r)
@@ -135,6 +177,7 @@ static int start_with(void **state, struct http_options o)
     http_server_route(f->server, "GET", "/hosts/:id", handle_words, "variable");
     http_server_route(f->server, "GET", "/hosts/search", handle_words, "literal");
     http_server_route(f->server, "GET", "/", handle_words, "root");
+    http_server_route(f->server, "GET", "/stream", handle_stream, f);
     http_server_route(f->server, "GET", "/later", handle_later, f);
     http_server_route(f->server, "GET", "/elsewhere", handle_elsewhere, f);
     assert_int_equal(http_server_start(f->server, &err), OK);
@@ -617,6 +660,53 @@ static void malformed_requests_do_no_harm(void **state)
     assert_int_equal(get(f, "/echo"), 200);
 }
 
+static void wait_streams_freed(struct fixture *f, unsigned n)
+{
+    pthread_mutex_lock(&f->mtx);
+    while (f->streams_freed < n)
+        pthread_cond_wait(&f->changed, &f->mtx);
+    assert_int_equal(f->streams_freed, n);
+    pthread_mutex_unlock(&f->mtx);
+}
+
+static void bodies_made_while_sent_arrive_whole(void **state)
+{
+    struct fixture *f = *state;
+    int fd = client_dial(f->port);
+    for (unsigned round = 0; round < 3; round++) {
+        client_request(fd, "GET", "/stream?n=3000", "", NULL, &f->reply);
+        assert_int_equal(f->reply.status, 200);
+        assert_int_equal(f->reply.body.len, 3000 * 2999 / 2);
+        const char *p = client_body(&f->reply);
+        for (unsigned i = 0; i < 3000; p += i++)
+            for (unsigned k = 0; k < i; k++)
+                assert_int_equal(p[k], 'a' + i % 26);
+        client_request(fd, "GET", "/stream?n=1", "", NULL, &f->reply); /* nothing in it */
+        assert_int_equal(f->reply.status, 200);
+        assert_int_equal(f->reply.body.len, 0);
+    }
+    client_request(fd, "HEAD", "/stream?n=3000", "", NULL, &f->reply);
+    assert_int_equal(f->reply.status, 200);
+    assert_string_equal(client_header(&f->reply, "Connection"), "close");
+    close(fd);
+    wait_streams_freed(f, 7);
+}
+
+static void a_client_that_leaves_amid_a_stream_frees_it(void **state)
+{
+    struct fixture *f = *state;
+    char some[1000];
+    for (unsigned i = 0; i < 4; i++) {
+        int fd = client_dial(f->port);
+        static const char request[] = "GET /stream?n=20000 HTTP/1.1\r\nHost: test\r\n\r\n";
+        client_write(fd, request, sizeof request - 1);
+        assert_true(recv(fd, some, sizeof some, 0) > 0);
+        close(fd);
+    }
+    wait_streams_freed(f, 4);
+    assert_int_equal(get(f, "/echo"), 200);
+}
+
 int main(void)
 {
 #define WITH_SERVER(name) cmocka_unit_test_setup_teardown(name, start, stop)
@@ -637,6 +727,8 @@ int main(void)
         WITH_SERVER(replies_from_another_thread_meet_their_requests),
         WITH_SERVER(a_waiting_request_does_not_hold_up_others),
         WITH_SERVER(a_client_that_left_does_no_harm),
+        WITH_SERVER(bodies_made_while_sent_arrive_whole),
+        WITH_SERVER(a_client_that_leaves_amid_a_stream_frees_it),
         WITH_SERVER(stopping_waits_for_requests_under_way),
         WITH_SERVER(a_handler_that_is_too_late_is_not_waited_for),
         cmocka_unit_test(stopping_amid_a_storm_is_safe),

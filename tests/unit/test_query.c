@@ -274,7 +274,7 @@ static void limits_are_named(void **state)
 static unsigned ask(struct fixture *f, const char *path, const struct api_arg *args, size_t n,
                     struct api_reply *reply)
 {
-    struct api_request r = {"GET", path, args, n, 100000};
+    struct api_request r = {.method = "GET", .path = path, .args = args, .nargs = n, .now_s = 100000};
     memset(reply, 0, sizeof *reply);
     assert_true(api_answer(&f->env, &r, reply));
     buf_clear(&f->text);

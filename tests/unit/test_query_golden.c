@@ -203,7 +203,11 @@ static void replay(struct golden *g, const json_t *r)
         args[i] = (struct api_arg){json_string_value(json_array_get(p, 0)),
                                    json_string_value(json_array_get(p, 1))};
     }
-    struct api_request q = {json_string_value(json_object_get(r, "method")), path, args, n, 1795400000};
+    struct api_request q = {.method = json_string_value(json_object_get(r, "method")),
+                            .path = path,
+                            .args = args,
+                            .nargs = n,
+                            .now_s = 1795400000};
     api_answer(&g->env, &q, &reply);
     bool ok =
         status == 200 ? reply.status == 200 && answers_equal(r, path, &reply.body) : reply.status >= 400;

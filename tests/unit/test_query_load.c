@@ -1,7 +1,7 @@
 /* Many series at once: read by several threads, and added up without being kept. The answers must be those of
  * one thread that keeps everything, bit for bit. */
 #include "base/pool.h"
-#include "query/query.h"
+#include "query/format.h"
 
 #include "query_mem.h"
 
@@ -196,6 +196,63 @@ static void what_was_read_is_told_once_a_target(void **state)
     query_result_release(&r);
 }
 
+/* --- long answers in pieces --- */
+
+static void stream_is_the_text(struct fixture *f, const char *target, const struct format_options *o)
+{
+    struct query_result a, b;
+    struct buf whole = BUF_INIT, pieces = BUF_INIT;
+    struct json_stream *s;
+    struct err err = ERR_INIT;
+    const char *p;
+    size_t n;
+    f->request.meta = o->meta;
+    ask(f, target, &a);
+    ask(f, target, &b);
+    assert_int_equal(format_json(&a, o, &whole, &err), OK);
+    assert_int_equal(json_stream_new(&b, o, f->env.helpers, &s, &err), OK);
+    while (json_stream_next(s, &p, &n)) {
+        assert_true(n > 0);
+        buf_append(&pieces, p, n);
+    }
+    assert_false(json_stream_next(s, &p, &n));
+    json_stream_free(s);
+    assert_string_equal(buf_str(&pieces), buf_str(&whole));
+    query_result_release(&a);
+    buf_release(&whole);
+    buf_release(&pieces);
+}
+
+static void long_answers_are_the_same_in_pieces(void **state)
+{
+    struct fixture *f = *state;
+    for (unsigned i = 0; i < 16; i++) {
+        struct format_options o = {
+            .no_null_points = i & 1, .meta = i & 2, .has_max_points = i & 4, .max_points = i & 8 ? 1 : 300};
+        stream_is_the_text(f, "web.*.load", &o);
+        stream_is_the_text(f, "group(web.h001.load,constantLine(5),threshold(3,'x'),slow.*.load)", &o);
+        stream_is_the_text(f, "nothing.at.all", &o);
+        stream_is_the_text(f, "delay(web.h001.load,0)", &o); /* empty series */
+        stream_is_the_text(f, "removeAboveValue(odd.*.load,-1e300)", &o);
+        int64_t until_s = f->request.until_s;
+        f->request.until_s = T0 + 60000 * 60; /* a series of several pieces, most of them empty */
+        stream_is_the_text(f, "group(odd.*.load,web.h001.load)", &o);
+        f->request.until_s = until_s;
+    }
+}
+
+static void what_cannot_be_shown_is_refused_before_the_first_byte(void **state)
+{
+    struct fixture *f = *state;
+    struct query_result r;
+    struct json_stream *s;
+    struct err err = ERR_INIT;
+    struct format_options o = {.has_max_points = true, .max_points = 10};
+    ask(f, "group(web.*.load,consolidateBy(odd.*.load,'nonsense'))", &r);
+    assert_int_equal(json_stream_new(&r, &o, f->env.helpers, &s, &err), ERR_INVALID);
+    query_result_release(&r);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, start, stop)
@@ -206,6 +263,8 @@ int main(void)
         CASE(uses_of_a_path_do_not_see_each_other),
         CASE(limits_hold_while_streaming),
         CASE(what_was_read_is_told_once_a_target),
+        CASE(long_answers_are_the_same_in_pieces),
+        CASE(what_cannot_be_shown_is_refused_before_the_first_byte),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
