@@ -247,6 +247,11 @@ void cold_free(struct cold *c)
 
 /* --- reading --- */
 
+uint64_t cold_changes(struct cold *c)
+{
+    return atomic_load(&c->changes);
+}
+
 static void range_clamp(struct cold_range *r)
 {
     r->from_ms = r->from_ms < 0 ? 0 : r->from_ms;

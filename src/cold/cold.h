@@ -63,6 +63,10 @@ int cold_read(struct cold *c, uint32_t series, uint32_t step_ms, int64_t from_wi
 /* Of a store that other processes change, too: takes over the newest manifest. Of others: nothing to do. */
 int cold_refresh(struct cold *c, struct err *err) must_check;
 
+/* Another number after each switch to other packs: what was read in between, from one call of this to the
+ * next with the same result, is what another read would bring. */
+uint64_t cold_changes(struct cold *c);
+
 /* --- keeping house --- */
 
 /* Drops the packs of a step that hold nothing after before_ms. */

@@ -91,6 +91,7 @@ struct cold {
     uint64_t cached_footers, cached_bytes;
     bool failed; /* a switch ended half way */
     _Atomic uint64_t added_parts, added_bytes, reads, read_parts, corrupt_parts, unreachable;
+    _Atomic uint64_t changes; /* of `now`, counted after it */
     _Atomic uint64_t compactions, compacted_bytes, expired_packs, orphans_removed;
 };
 

@@ -155,6 +155,7 @@ static void take_over(struct cold *c, const struct manifest *m)
     struct cold_snapshot *old = c->now;
     snapshot_seal(s);
     c->now = s;
+    atomic_fetch_add(&c->changes, 1);
     c->generation = m->generation;
     c->next_id = m->next_id > c->next_id ? m->next_id : c->next_id;
     for (size_t i = 0; i < m->n; i++)
@@ -289,6 +290,7 @@ static void switch_to(struct cold *c, struct cold_snapshot *s, struct cold_pack 
     struct cold_snapshot *old = c->now;
     snapshot_seal(s);
     c->now = s;
+    atomic_fetch_add(&c->changes, 1);
     c->generation++;
     for (size_t i = 0; i < ngone; i++)
         gone[i]->dropped = true;

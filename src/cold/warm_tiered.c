@@ -1,6 +1,8 @@
 #include "cold/warm_tiered.h"
 
 #include "base/mem.h"
+#include "model/window.h"
+#include "warm/part_cache.h"
 #include "warm/warm_impl.h"
 
 #include <assert.h>
@@ -8,10 +10,14 @@
 
 #define COPY_BYTES (1u << 20) /* of warm's parts held while cold is read; one window more at most */
 
+/* Longer reads are not kept: they would push out much and are seldom asked twice. */
+#define CACHED_WINDOWS 64
+
 struct tiered {
     struct warm base;
     struct warm *warm;
     struct cold *cold;
+    struct part_cache *cache; /* NULL: none */
 };
 
 static struct tiered *tiered_of(struct warm *w);
@@ -115,19 +121,78 @@ static int read_stretch(struct tiered *t, struct both *b, uint32_t series, uint3
     return deliver_before(b, NULL);
 }
 
-static int tiered_read(struct warm *w, uint32_t series, uint32_t step_ms, int64_t from_window_ms,
-                       int64_t until_window_ms, warm_part_fn fn, void *ctx, struct err *err)
+static int read_both(struct tiered *t, struct both *b, uint32_t series, uint32_t step_ms,
+                     int64_t from_window_ms, int64_t until_window_ms, struct err *err)
 {
-    struct both b = {.fn = fn, .ctx = ctx};
-    b.damaged = warm_checking(fn, ctx, &b.damaged_ctx);
-    b.from = warm_telling(fn, ctx);
     struct err first = ERR_INIT;
     int rc = 0;
     while (rc == 0 && from_window_ms < until_window_ms)
-        rc = read_stretch(tiered_of(w), &b, series, step_ms, &from_window_ms, until_window_ms, &first);
-    free(b.copies);
-    buf_release(&b.blocks);
+        rc = read_stretch(t, b, series, step_ms, &from_window_ms, until_window_ms, &first);
+    free(b->copies);
+    buf_release(&b->blocks);
     return rc == 0 && first.code ? err_set(err, first.code, "%s", first.text) : rc;
+}
+
+/* --- reading by way of the cache --- */
+
+struct collecting {
+    struct part_list *list;
+    unsigned from; /* of the next */
+};
+
+static int collect(void *ctx, const struct part *p)
+{
+    struct collecting *c = ctx;
+    part_list_add(c->list, p, c->from);
+    return 0;
+}
+
+static int hand_out(const struct part_list *l, warm_part_fn fn, void *ctx)
+{
+    unsigned from, *told = warm_telling(fn, ctx);
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < part_list_n(l); i++) {
+        const struct part *p = part_list_at(l, i, &from);
+        if (told)
+            *told = from;
+        rc = fn(ctx, p);
+    }
+    return rc;
+}
+
+/* What was asked for is read whole, kept, and handed out from there. A read with a failure is not kept. */
+static int read_cached(struct tiered *t, const struct part_cache_key *k, warm_part_fn fn, void *ctx,
+                       struct err *err)
+{
+    uint64_t below = cold_changes(t->cold), ticket;
+    struct part_list *l = part_cache_find(t->cache, k, below, &ticket);
+    int rc = OK;
+    if (!l) {
+        struct collecting c = {part_list_new(), WARM_FROM_WARM};
+        struct both b = {.fn = collect, .ctx = &c, .from = &c.from};
+        l = c.list;
+        rc = read_both(t, &b, k->series, k->step_ms, k->from_window_ms, k->until_window_ms, err);
+        part_list_seal(l);
+        if (rc == OK)
+            part_cache_add(t->cache, k, below, ticket, l);
+    }
+    int stopped = hand_out(l, fn, ctx);
+    part_list_unref(l);
+    return stopped ? stopped : rc;
+}
+
+static int tiered_read(struct warm *w, uint32_t series, uint32_t step_ms, int64_t from_window_ms,
+                       int64_t until_window_ms, warm_part_fn fn, void *ctx, struct err *err)
+{
+    struct tiered *t = tiered_of(w);
+    struct both b = {.fn = fn, .ctx = ctx};
+    b.damaged = warm_checking(fn, ctx, &b.damaged_ctx);
+    b.from = warm_telling(fn, ctx);
+    bool keep = t->cache && !b.damaged &&
+                (until_window_ms - from_window_ms) / window_span_ms(step_ms) <= CACHED_WINDOWS;
+    struct part_cache_key key = {series, step_ms, from_window_ms, until_window_ms};
+    return keep ? read_cached(t, &key, fn, ctx, err)
+                : read_both(t, &b, series, step_ms, from_window_ms, until_window_ms, err);
 }
 
 /* --- the rest --- */
@@ -169,8 +234,12 @@ static void tiered_get_stats(struct warm *w, struct warm_stats *out)
 
 static void tiered_free(struct warm *w)
 {
+    struct tiered *t = tiered_of(w);
+    if (t->cache)
+        warm_on_change(t->warm, NULL, NULL);
+    part_cache_free(t->cache);
     warm_clear(w);
-    free(tiered_of(w));
+    free(t);
 }
 
 /* No snapshot: one of warm alone would leave out what is in cold. */
@@ -192,6 +261,14 @@ static struct tiered *tiered_of(struct warm *w)
     return container_of(w, struct tiered, base);
 }
 
+static void forget(void *ctx, uint32_t series, uint32_t step_ms, int64_t before_ms)
+{
+    if (series)
+        part_cache_forget(ctx, series, step_ms);
+    else
+        part_cache_forget_before(ctx, step_ms, before_ms);
+}
+
 struct warm *warm_tiered_new(struct warm *warm, struct cold *cold)
 {
     struct tiered *t = xcalloc(1, sizeof *t);
@@ -199,4 +276,14 @@ struct warm *warm_tiered_new(struct warm *warm, struct cold *cold)
     t->warm = warm;
     t->cold = cold;
     return &t->base;
+}
+
+struct warm *warm_tiered_cached_new(struct warm *warm, struct cold *cold, size_t cache_bytes,
+                                    struct metrics *m)
+{
+    struct warm *w = warm_tiered_new(warm, cold);
+    struct tiered *t = tiered_of(w);
+    t->cache = part_cache_new(cache_bytes, m);
+    warm_on_change(warm, forget, t->cache);
+    return w;
 }

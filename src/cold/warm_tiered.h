@@ -15,4 +15,10 @@
 /* Both are borrowed and must outlive it; the mover works on them. */
 struct warm *warm_tiered_new(struct warm *warm, struct cold *cold);
 
+/* The same, and what was read of up to 64 windows is kept for the next such read (warm/part_cache.h), in at
+ * most cache_bytes. Only where all changes to both tiers are made in this process and, in warm, by way of
+ * `warm`, which can have one such tier. `m`, for the cache, may be NULL. */
+struct warm *warm_tiered_cached_new(struct warm *warm, struct cold *cold, size_t cache_bytes,
+                                    struct metrics *m);
+
 #endif

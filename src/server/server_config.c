@@ -84,6 +84,7 @@ const struct config_key server_config_keys[] = {
 
     STRING("warm.backend", "rocksdb", "Where full windows are: rocksdb (on this disk)."),
     SIZE("warm.cache", "64M", "Block cache of the warm tier."),
+    SIZE("warm.read_cache", "64M", "Memory for what was read of warm and cold, for the next read; 0: none."),
 
     SIZE("replay.memory", "256M", "Memory of a replay; more is faster, by fewer looks at the same windows."),
     DURATION("scrub.interval", "7d",

@@ -113,7 +113,9 @@ static int open_cold(struct server *s, struct err *err)
     int rc = cold_files_open(&o, &s->cold, err);
     if (rc != OK)
         return rc;
-    s->tiered = warm_tiered_new(s->warm_store, s->cold);
+    size_t cache_bytes = config_size_bytes(s->config, "warm.read_cache");
+    s->tiered = cache_bytes ? warm_tiered_cached_new(s->warm_store, s->cold, cache_bytes, s->metrics)
+                            : warm_tiered_new(s->warm_store, s->cold);
     s->warm = warm_masked_new(s->tiered, catalog_tombstones(s->catalog));
     return OK;
 }

@@ -91,6 +91,22 @@ static int check_alive(struct warm *w, struct err *err)
                    "once the cause is gone");
 }
 
+void warm_on_change(struct warm *w, warm_changed_fn fn, void *ctx)
+{
+    w->changed = fn;
+    w->changed_ctx = ctx;
+}
+
+/* Also after a failure, which may have been half way. */
+static void tell_change(struct warm *w, const struct part *parts, size_t n, const struct part_key *remove,
+                        size_t nremove)
+{
+    for (size_t i = 0; w->changed && i < n; i++)
+        w->changed(w->changed_ctx, parts[i].key.series, parts[i].key.step_ms, 0);
+    for (size_t i = 0; w->changed && i < nremove; i++)
+        w->changed(w->changed_ctx, remove[i].series, remove[i].step_ms, 0);
+}
+
 int warm_put(struct warm *w, const struct part *parts, size_t n, const struct part_key *remove,
              size_t nremove, struct err *err)
 {
@@ -113,6 +129,7 @@ int warm_put(struct warm *w, const struct part *parts, size_t n, const struct pa
     pthread_mutex_lock(&w->change);
     rc = w->ops->put(w, parts, n, remove, nremove, err);
     pthread_mutex_unlock(&w->change);
+    tell_change(w, parts, n, remove, nremove);
     if (rc < 0)
         return rc;
     observe(w->metrics.put_seconds, start);
@@ -229,6 +246,7 @@ int warm_remove_if(struct warm *w, const struct part *parts, size_t n, size_t *r
     pthread_mutex_lock(&w->change);
     rc = w->ops->remove_if(w, parts, n, removed, err);
     pthread_mutex_unlock(&w->change);
+    tell_change(w, parts, n, NULL, 0);
     if (rc < 0)
         *removed = 0;
     count(&w->removes, NULL, *removed);
@@ -242,7 +260,10 @@ int warm_expire(struct warm *w, uint32_t step_ms, int64_t before_ms, struct err 
         rc = check_alive(w, err);
     if (rc < 0 || before_ms <= 0)
         return rc;
-    return w->ops->expire(w, step_ms, before_ms, err);
+    rc = w->ops->expire(w, step_ms, before_ms, err);
+    if (w->changed)
+        w->changed(w->changed_ctx, 0, step_ms, before_ms);
+    return rc;
 }
 
 int warm_sync(struct warm *w, struct err *err)

@@ -67,6 +67,11 @@ int warm_scan(struct warm *w, uint32_t step_ms, int64_t from_window_ms, int64_t 
 int warm_remove_if(struct warm *w, const struct part *parts, size_t n, size_t *removed,
                    struct err *err) must_check;
 
+/* Told of what has changed, after it has: a step of a series; or, series 0, of a step all before before_ms.
+ * Called on the thread that changes. One who listens, set before anything is changed. */
+typedef void (*warm_changed_fn)(void *ctx, uint32_t series, uint32_t step_ms, int64_t before_ms);
+void warm_on_change(struct warm *w, warm_changed_fn fn, void *ctx);
+
 /* Everything put before is durable when it returns OK. A failure is sticky: ERR_FAILED from then on. */
 int warm_sync(struct warm *w, struct err *err) must_check;
 

@@ -41,6 +41,8 @@ struct warm {
     const struct warm_ops *ops;
     struct warm_metrics metrics;
     struct log_limit corrupt_log;
+    warm_changed_fn changed; /* may be NULL */
+    void *changed_ctx;
     pthread_mutex_t change; /* one put or remove_if at a time */
     _Atomic bool failed;    /* a sync failed: nothing is written any more */
     _Atomic uint64_t puts, removes, reads, read_parts, corrupt_parts;

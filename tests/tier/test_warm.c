@@ -7,6 +7,7 @@
 #include "cold/warm_tiered.h"
 #include "warm/warm.h"
 #include "warm/warm_fault.h"
+#include "warm/warm_impl.h"
 #include "warm/warm_key.h"
 #include "warm/warm_mem.h"
 #include "warm/warm_rocksdb.h"
@@ -146,11 +147,32 @@ static void tiered_damage(struct env *e, const struct part_key *key)
     assert_int_equal(warm_mem_damage(e->below, key), 0);
 }
 
+static struct warm *cached_open(struct env *e)
+{
+    warm_free(tiered_open(e));
+    return warm_tiered_cached_new(e->below, e->cold, 1 << 20, e->metrics);
+}
+
+static struct warm *cached_reopen(struct env *e)
+{
+    warm_free(e->warm);
+    warm_mem_cut(e->below);
+    return warm_tiered_cached_new(e->below, e->cold, 1 << 20, e->metrics);
+}
+
+/* What was read before is not read again, and so not found damaged. */
+static void cached_damage(struct env *e, const struct part_key *key)
+{
+    tiered_damage(e, key);
+    e->below->changed(e->below->changed_ctx, key->series, key->step_ms, 0);
+}
+
 static const struct backend backends[] = {
     {"mem", mem_open, mem_reopen, mem_damage},
     {"rocksdb", rocks_open, rocks_reopen, rocks_damage},
     {"fault", fault_open, fault_reopen, fault_damage},
     {"tiered", tiered_open, tiered_reopen, tiered_damage},
+    {"cached", cached_open, cached_reopen, cached_damage},
 };
 
 static void remove_dir(const char *dir)

@@ -89,7 +89,7 @@ static int open_tiers(struct world *w, struct err *err)
     rc = cold_files_open(&o, &w->cold, err);
     if (rc != OK)
         return rc;
-    w->warm = warm_tiered_new(w->faults, w->cold);
+    w->warm = warm_tiered_cached_new(w->faults, w->cold, 1 << 20, NULL);
     struct mover_options m = w->o.mover;
     m.warm = w->faults;
     m.cold = w->cold;
