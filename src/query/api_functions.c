@@ -85,7 +85,7 @@ static void put_options(struct buf *b, const struct param *p)
         for (const char *const *o = agg_names(); *o; o++)
             v[n++] = *o;
     for (size_t i = 0; p->type == P_AGG_OR_SERIES_FUNC && i < nf && n < ARRAY_LEN(v); i++)
-        if (f[i].aggregates)
+        if (f[i].flags & AGGREGATES && !agg_find(f[i].name))
             v[n++] = f[i].name;
     if (!n)
         return;

@@ -19,7 +19,8 @@
 
 static bool parse_int(const char *s, int64_t *out)
 {
-    char *end;
+    char *end, plain[PYNUM_TEXT_MAX];
+    s = pynum_without_underscores(s, plain);
     errno = 0;
     *out = strtoll(s, &end, 10);
     while (*end == ' ')
@@ -104,7 +105,7 @@ static bool convert(const struct param *p, struct value *v)
         return v->kind == V_STRING && agg_find(v->s);
     case P_AGG_OR_SERIES_FUNC: {
         const struct function *f = v->kind == V_STRING ? function_find(v->s) : NULL;
-        return v->kind == V_STRING && (agg_find(v->s) || (f && f->aggregates));
+        return v->kind == V_STRING && (agg_find(v->s) || (f && f->flags & AGGREGATES));
     }
     default:
         return true;
@@ -301,6 +302,8 @@ struct list *arg_list(struct call *c, size_t i)
 {
     if (c->args[i].kind == V_LIST)
         return c->args[i].list;
+    if (c->args[i].kind == V_STRING && !*c->args[i].s) /* as good as a list to Python */
+        return list_new(c->q, 0);
     arg_fail(c, i, NULL);
     return list_new(c->q, 0);
 }

@@ -122,11 +122,15 @@ struct param {
     bool no_doc_def;            /* it documents none */
 };
 
+/* AGGREGATES: may be the callback of groupByNodes. PASS_EMPTY: of an empty first list it makes an empty list
+ * before it looks at its other arguments, which may then be wrong. */
+enum { AGGREGATES = 1, PASS_EMPTY = 2 };
+
 enum { PARAMS_MAX = 6 };
 struct function {
     const char *name, *group, *doc;
     function_fn fn;
-    bool aggregates; /* may be the callback of groupByNodes */
+    unsigned flags;
     struct param params[PARAMS_MAX];
 };
 
