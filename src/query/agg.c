@@ -204,6 +204,12 @@ agg_fn agg_find(const char *name)
     return NULL;
 }
 
+bool agg_makes_integers(agg_fn fn, bool of_integers)
+{
+    return fn == agg_count || (of_integers && (fn == agg_sum || fn == agg_min || fn == agg_max ||
+                                               fn == agg_last || fn == agg_diff || fn == agg_first));
+}
+
 const char *const *agg_names(void)
 {
     static const char *const names[] = {"average", "avg_zero", "median", "sum",     "min",      "max",

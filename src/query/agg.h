@@ -3,6 +3,7 @@
 #ifndef CARAT_QUERY_AGG_H
 #define CARAT_QUERY_AGG_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 typedef double (*agg_fn)(const double *v, size_t n);
@@ -24,6 +25,8 @@ double agg_median(const double *v, size_t n); /* O(n log n), allocates for n > 2
 agg_fn agg_find(const char *name);
 /* Names for agg_find, NULL-terminated. */
 const char *const *agg_names(void);
+/* Whether the result is a whole number to Python, given whether all values are. */
+bool agg_makes_integers(agg_fn fn, bool of_integers);
 /* What consolidateBy takes: sum, average, avg, avg_zero, min, max, first, last. */
 agg_fn agg_consolidation(const char *name);
 

@@ -265,9 +265,7 @@ static const char *legend_plain(struct query *q, const struct query_series *s, a
 {
     struct value v = {.kind = V_STRING, .s = "(?)"};
     if (fn) {
-        bool keeps = fn != agg_average && fn != agg_average_zero && fn != agg_stddev && fn != agg_multiply &&
-                     fn != agg_range;
-        struct query_series like = {.integers = fn == agg_count || (s->integers && keeps)};
+        struct query_series like = {.integers = agg_makes_integers(fn, s->integers)};
         v = value_of_number(&like, fn(s->values, s->n));
     }
     return query_printf(q, "%s (%s: %s)", s->name, type, value_text(q, &v));
@@ -336,7 +334,7 @@ static size_t cacti_width(struct query *q, const struct cacti *f, const struct l
     size_t width = 0;
     for (size_t i = 0; i < l->n; i++) {
         double v = fn(l->v[i]->values, l->v[i]->n);
-        v = column_is_missing(v) || v == 0 ? 3 : trunc(v);
+        v = column_is_missing(v) || v == 0 ? 3 : trunc(v) + 0.0; /* no -0 */
         size_t n = text_width(cacti_number(q, f, v));
         width = n > width ? n : width;
     }
@@ -451,9 +449,16 @@ struct value fn_cumulative(struct call *c)
     return consolidate_by(c, "sum");
 }
 
+static bool is_number(const struct value *v)
+{
+    return v->kind == V_FLOAT || v->kind == V_INT || v->kind == V_BOOL;
+}
+
 struct value fn_set_x_files_factor(struct call *c)
 {
     struct list *l = arg_list(c, 0);
+    if (!l->n && !is_number(&c->args[1]))
+        return value_of_list(l);
     double factor = arg_given(c, 1) ? arg_number(c, 1) : 0;
     c->scope->x_files_factor = factor;
     for (size_t i = 0; i < l->n && !c->q->failed; i++) {

@@ -39,6 +39,7 @@ static int read_range(const struct api_request *r, struct render *q, struct err 
     q->query.from_s = from < until ? from : until;
     q->query.until_s = from < until ? until : from;
     q->query.now_s = now;
+    q->query.clock_s = r->now_s;
     return OK;
 }
 
@@ -81,9 +82,13 @@ static int read_format(const struct api_request *r, struct render *q, struct err
 
 static int read_request(const struct api_request *r, struct render *q, struct err *err)
 {
+    int64_t ignored;
     const char *max = api_get(r, "maxDataPoints"), *xff = api_get(r, "xFilesFactor"), *tz = api_get(r, "tz");
     if (read_format(r, q, err) < 0)
         return err->code;
+    if (!api_int(r, "cacheTimeout", 0, &ignored))
+        return err_set(err, ERR_INVALID, "argument 'cacheTimeout': expected a number of seconds, not '%.40s'",
+                       api_get(r, "cacheTimeout"));
     q->zone =
         tz && strcmp(tz, "UTC") ? query_zone_load(tz) : NULL; /* an unknown zone is UTC, as in graphite-web */
     q->query.zone = q->options.zone = q->zone;

@@ -99,6 +99,10 @@ struct list *aggregate(struct call *c, struct list *l, const char *func, double 
         return out;
     if (!columns_can(fn))
         aggregate_rows(&r, fn, xff, s->values);
+    bool integers = true;
+    for (size_t i = 0; i < l->n; i++)
+        integers = integers && l->v[i]->integers;
+    s->integers = agg_makes_integers(fn, integers);
     s->x_files_factor = xff;
     s->tags = common_tags(q, l);
     if (!tags_get(s->tags, "name"))
@@ -125,7 +129,11 @@ static double xff_or(struct call *c, size_t i)
 
 struct value fn_aggregate(struct call *c)
 {
-    return value_of_list(aggregate(c, arg_list(c, 0), arg_string(c, 1), xff_or(c, 2)));
+    const char *func = arg_string(c, 1);
+    struct list *none = list_new(c->q, 0);
+    if (!arg_true(c, 0)) /* a wrong aggregation is wrong all the same */
+        return value_of_list(aggregate(c, none, func, 0));
+    return value_of_list(aggregate(c, arg_list(c, 0), func, xff_or(c, 2)));
 }
 
 static struct value aggregate_all(struct call *c, const char *func)
@@ -176,8 +184,10 @@ struct value fn_count_series(struct call *c)
     struct rows r;
     if (!c->nrest) {
         struct query_series *s = constant_line(c, "0", 0);
-        if (s)
+        if (s) {
             s->path_expression = "countSeries()";
+            s->integers = true;
+        }
         return value_of_series(q, s);
     }
     struct list *l = rest_lists(c);
@@ -187,6 +197,8 @@ struct value fn_count_series(struct call *c)
     struct query_series *s = series_on_grid(c, name, &g, r.n);
     for (size_t i = 0; s && i < r.n; i++)
         s->values[i] = (double)r.k;
+    if (s)
+        s->integers = true;
     return value_of_series(q, s);
 }
 
@@ -249,9 +261,6 @@ static struct value pairwise(struct call *c, const char *func, double xff)
 {
     struct query *q = c->q;
     struct list *first = arg_list(c, 0), *second = arg_list(c, 1), *out = list_new(q, first->n);
-    if (first->n != second->n)
-        return call_fail(c, "both lists must have the same number of series, not %zu and %zu", first->n,
-                         second->n);
     for (size_t i = 0; i < first->n && !q->failed; i++) {
         struct list *one = aggregate(c, pair_of(q, first->v[i], second->v[i]), func, xff);
         if (!one->n)
@@ -264,21 +273,40 @@ static struct value pairwise(struct call *c, const char *func, double xff)
     return value_of_list(out);
 }
 
+/* Whether both lists have members, as many in one as in the other; fails if they have not as many. */
+static bool have_pairs(struct call *c)
+{
+    size_t a = arg_list(c, 0)->n, b = arg_list(c, 1)->n;
+    if (a != b)
+        call_fail(c, "both lists must have the same number of series, not %zu and %zu", a, b);
+    return a && a == b;
+}
+
 struct value fn_aggregate_series_lists(struct call *c)
 {
+    if (!have_pairs(c))
+        return value_of_list(list_new(c->q, 0));
     return pairwise(c, arg_string(c, 2), xff_or(c, 3));
 }
+
+static struct value pairs_by(struct call *c, const char *func)
+{
+    if (!have_pairs(c))
+        return value_of_list(list_new(c->q, 0));
+    return pairwise(c, func, c->scope->x_files_factor);
+}
+
 struct value fn_sum_series_lists(struct call *c)
 {
-    return pairwise(c, "sum", c->scope->x_files_factor);
+    return pairs_by(c, "sum");
 }
 struct value fn_diff_series_lists(struct call *c)
 {
-    return pairwise(c, "diff", c->scope->x_files_factor);
+    return pairs_by(c, "diff");
 }
 struct value fn_multiply_series_lists(struct call *c)
 {
-    return pairwise(c, "multiply", c->scope->x_files_factor);
+    return pairs_by(c, "multiply");
 }
 
 /* a / b * scale on their common grid. */
@@ -309,8 +337,8 @@ static struct query_series *quotient(struct call *c, struct query_series *a, str
 struct value fn_divide_series_lists(struct call *c)
 {
     struct list *a = arg_list(c, 0), *b = arg_list(c, 1), *out = list_new(c->q, a->n);
-    if (a->n != b->n)
-        return call_fail(c, "both lists must have the same number of series, not %zu and %zu", a->n, b->n);
+    if (!have_pairs(c))
+        return value_of_list(out);
     for (size_t i = 0; i < a->n && !c->q->failed; i++)
         list_add(c->q, out, quotient(c, a->v[i], b->v[i]));
     return value_of_list(out);
@@ -535,7 +563,7 @@ static const char *sorted_expressions(struct query *q, struct list *l)
     struct buf b = BUF_INIT;
     for (size_t i = 0; i < l->n; i++)
         if (!i || strcmp(v[i], v[i - 1]))
-            buf_printf(&b, "%s%s", b.len ? "," : "", v[i]);
+            buf_printf(&b, "%s%s", i ? "," : "", v[i]);
     const char *out = query_printf(q, "%s", buf_str(&b));
     buf_release(&b);
     return out;

@@ -76,12 +76,15 @@ const char *path_expressions(struct query *q, struct list *l)
 {
     struct buf b = BUF_INIT;
     for (size_t i = 0; i < l->n; i++) {
+        if (l->v[i]->name_json && l->v[i]->path_expression == l->v[i]->name)
+            query_fail(q, ERR_INVALID, "a series named %.60s, which is no text, cannot be combined",
+                       l->v[i]->name);
         bool seen = false;
         for (size_t k = 0; k < i && !seen; k++)
             seen = !strcmp(l->v[k]->path_expression, l->v[i]->path_expression);
         if (seen)
             continue;
-        if (b.len)
+        if (i)
             buf_putc(&b, ',');
         buf_puts(&b, l->v[i]->path_expression);
     }
@@ -240,6 +243,13 @@ double safe_power(double a, double b)
     if ((isnan(r) && !isnan(a) && !isnan(b)) || (isinf(r) && isfinite(a) && isfinite(b)))
         return column_missing();
     return r;
+}
+
+bool has_step(struct call *c, const struct query_series *s)
+{
+    if (s->step_s <= 0)
+        call_fail(c, "%.100s has no step: its time range is too short", s->name);
+    return s->step_s > 0;
 }
 
 int64_t wall_seconds(const struct scope *scope, int64_t utc_s)

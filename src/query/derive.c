@@ -27,6 +27,8 @@ struct value fn_derivative(struct call *c)
             n->values[k] = both ? v - previous : column_missing();
             previous = v;
         }
+        if (n)
+            n->integers = s->integers;
         list_add(c->q, out, n);
     }
     return value_of_list(out);
@@ -109,7 +111,7 @@ struct value fn_integral_by_interval(struct call *c)
     struct list *l = arg_list(c, 0), *out = list_new(q, l->n);
     int64_t interval = arg_interval(c, 1), from = wall_seconds(c->scope, c->scope->start_s);
     interval = interval < 0 ? -interval : interval;
-    if (!interval)
+    if (!interval && l->n)
         return call_fail(c, "the interval must not be 0");
     for (size_t i = 0; i < l->n && !q->failed; i++) {
         struct query_series *s = l->v[i];
@@ -149,6 +151,7 @@ struct value fn_delay(struct call *c)
             bool inside = steps < 0 ? k + by < s->n : k >= by;
             n->values[k] = !inside ? column_missing() : steps < 0 ? s->values[k + by] : s->values[k - by];
         }
+        n->integers = s->integers;
         list_add(q, out, n);
     }
     return value_of_list(out);
@@ -197,7 +200,7 @@ struct value fn_stacked(struct call *c)
 {
     struct query *q = c->q;
     struct list *l = arg_list(c, 0), *out = list_new(q, l->n);
-    const char *name = arg_string(c, 1);
+    const char *name = value_text(q, &c->args[1]);
     bool unnamed = !strcmp(name, "__DEFAULT__");
     struct stack *stack = open_stack(c, name);
     for (size_t i = 0; i < l->n && !q->failed; i++) {

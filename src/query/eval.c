@@ -301,6 +301,12 @@ static struct value fetched(struct call *c, const char *path, bool defer)
     return value_of_list(defer ? fetch_deferred(c, path) : fetch_path(c, path));
 }
 
+static struct value invoke(struct call *c)
+{
+    bool empty = c->fn->flags & PASS_EMPTY && c->args[0].kind == V_LIST && !c->args[0].list->n;
+    return empty ? value_of_list(list_new(c->q, 0)) : c->fn->fn(c);
+}
+
 static struct value eval_call(struct query *q, struct scope *scope, struct ast *a,
                               const struct replacements *r, struct ast *piped)
 {
@@ -334,7 +340,7 @@ static struct value eval_call(struct query *q, struct scope *scope, struct ast *
         return nothing;
     c.arg0 = args.n ? args.nodes[0] : NULL;
     call_bind(&c, &args);
-    return q->failed ? nothing : fn->fn(&c);
+    return q->failed ? nothing : invoke(&c);
 }
 
 static struct value eval_path(struct query *q, struct scope *scope, struct ast *a,
@@ -442,7 +448,7 @@ struct list *call_other(struct call *c, const struct function *fn, struct list *
     call_bind(&other, &args);
     if (c->q->failed)
         return list_new(c->q, 0);
-    struct value v = fn->fn(&other);
+    struct value v = invoke(&other);
     return v.kind == V_LIST ? v.list : list_new(c->q, 0);
 }
 

@@ -41,8 +41,6 @@ void fetch_announce(struct query *q, const struct scope *scope, const char *path
         f->wanted++;
         return;
     }
-    if (scope->start_s > scope->end_s)
-        query_fail(q, ERR_INVALID, "the time range to read for '%.100s' begins after its end", path);
     f = arena_alloc(q->arena, sizeof *f);
     memset(f, 0, sizeof *f);
     f->wanted = 1;
@@ -145,6 +143,8 @@ static void find_series(struct query *q, const struct scope *scope, struct fetch
 {
     f->found = true;
     find_names(q, f);
+    if (scope->start_s > scope->end_s && (f->n || strncmp(f->path, "seriesByTag(", 12)))
+        query_fail(q, ERR_INVALID, "the time range to read for '%.100s' begins after its end", f->path);
     size_t n = 0;
     for (size_t i = 0; i < f->n && !q->failed; i++)
         if (load_grid(q, scope, &f->v[i]))

@@ -42,8 +42,12 @@ static bool compares(double v, enum comparison how, double with)
     return false;
 }
 
-static struct value filter(struct call *c, agg_fn fn, enum comparison how, double with)
+/* The threshold is the i-th parameter. */
+static struct value filter(struct call *c, agg_fn fn, enum comparison how, size_t i_with)
 {
+    if (!arg_true(c, 0))
+        return value_of_list(list_new(c->q, 0));
+    double with = arg_number(c, i_with);
     struct list *l = arg_list(c, 0), *out = list_new(c->q, l->n);
     for (size_t i = 0; i < l->n && !query_tick(c->q, l->v[i]->n); i++)
         if (compares(fn(l->v[i]->values, l->v[i]->n), how, with))
@@ -59,39 +63,39 @@ struct value fn_filter_series(struct call *c)
         arg_fail(c, 2, "one of = != > >= < <=");
         return value_of_list(list_new(c->q, 0));
     }
-    return filter(c, fn, (enum comparison)how, arg_number(c, 3));
+    return filter(c, fn, (enum comparison)how, 3);
 }
 struct value fn_maximum_above(struct call *c)
 {
-    return filter(c, agg_max, GREATER, arg_number(c, 1));
+    return filter(c, agg_max, GREATER, 1);
 }
 struct value fn_minimum_above(struct call *c)
 {
-    return filter(c, agg_min, GREATER, arg_number(c, 1));
+    return filter(c, agg_min, GREATER, 1);
 }
 struct value fn_maximum_below(struct call *c)
 {
-    return filter(c, agg_max, LESS_EQUAL, arg_number(c, 1));
+    return filter(c, agg_max, LESS_EQUAL, 1);
 }
 struct value fn_minimum_below(struct call *c)
 {
-    return filter(c, agg_min, LESS_EQUAL, arg_number(c, 1));
+    return filter(c, agg_min, LESS_EQUAL, 1);
 }
 struct value fn_current_above(struct call *c)
 {
-    return filter(c, agg_last, GREATER, arg_number(c, 1));
+    return filter(c, agg_last, GREATER, 1);
 }
 struct value fn_current_below(struct call *c)
 {
-    return filter(c, agg_last, LESS_EQUAL, arg_number(c, 1));
+    return filter(c, agg_last, LESS_EQUAL, 1);
 }
 struct value fn_average_above(struct call *c)
 {
-    return filter(c, agg_average, GREATER, arg_number(c, 1));
+    return filter(c, agg_average, GREATER, 1);
 }
 struct value fn_average_below(struct call *c)
 {
-    return filter(c, agg_average, LESS_EQUAL, arg_number(c, 1));
+    return filter(c, agg_average, LESS_EQUAL, 1);
 }
 
 /* --- order --- */
@@ -143,9 +147,17 @@ static struct value sort_by(struct call *c, agg_fn fn, bool reverse)
     return sorted(c->q, keyed_list(c->q, l, fn), l->n, reverse);
 }
 
+/* Python's sort takes nothing but a whole number for it. */
+static bool arg_reverse(struct call *c, size_t i)
+{
+    if (c->args[i].kind != V_BOOL && c->args[i].kind != V_INT)
+        arg_fail(c, i, "true or false");
+    return arg_true(c, i);
+}
+
 struct value fn_sort_by(struct call *c)
 {
-    return sort_by(c, arg_aggregation(c, 1), arg_true(c, 2));
+    return sort_by(c, arg_aggregation(c, 1), arg_reverse(c, 2));
 }
 struct value fn_sort_by_total(struct call *c)
 {
@@ -196,7 +208,7 @@ struct value fn_sort_by_name(struct call *c)
     struct keyed *k = keyed_list(c->q, l, NULL);
     for (size_t i = 0; i < l->n; i++)
         k[i].text = arg_true(c, 1) ? natural_key(c->q, l->v[i]->name) : l->v[i]->name;
-    return sorted(c->q, k, l->n, arg_true(c, 2));
+    return sorted(c->q, k, l->n, arg_reverse(c, 2));
 }
 
 /* --- the first n, as Python slices: all but the last -n if negative --- */

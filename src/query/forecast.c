@@ -73,8 +73,10 @@ static bool analyse_series(struct call *c, const struct query_series *s, const s
     st.intercept = room + 2 * s->n;
     st.slope = room + 3 * s->n;
     st.seasonal = room + 4 * s->n;
-    st.season = s->step_s > 0 ? t->season_s / s->step_s : 0;
-    if (st.season < 1) {
+    if (!has_step(c, s))
+        return false;
+    st.season = t->season_s / s->step_s;
+    if (st.season < 1 && agg_present(s->values, s->n)) {
         call_fail(c, "the seasonality must be at least the series' step");
         return false;
     }
@@ -94,8 +96,9 @@ static struct query_series *after_bootstrap(struct call *c, const struct query_s
                                             const struct training *t, const double *v)
 {
     struct query_series *n = series_copy(c, s, name);
-    int64_t skip = s->step_s > 0 ? t->bootstrap_s / s->step_s : 0;
-    size_t from = skip < 0 ? 0 : (size_t)skip > s->n ? s->n : (size_t)skip;
+    int64_t skip = t->bootstrap_s / s->step_s - (t->bootstrap_s % s->step_s < 0), all = (int64_t)s->n;
+    skip = skip < -all ? 0 : skip < 0 ? skip + all : skip > all ? all : skip; /* from the end if negative */
+    size_t from = (size_t)skip;
     n->start_s = s->start_s + t->bootstrap_s;
     n->consolidation = "average";
     if (!series_alloc(c->q, n, s->n - from))

@@ -48,6 +48,10 @@ struct list *groups_put(struct query *q, struct groups *g, const char *key); /* 
 /* The levels and tags of a series joined with dots, as aliasByNode gives them. */
 const char *node_key(struct call *c, const struct query_series *s, const struct value *nodes, size_t n);
 
+/* Whether the series has a step, which all that have values from the stores have; a constantLine over less
+ * than two seconds has none. Fails the query if not. */
+bool has_step(struct call *c, const struct query_series *s);
+
 /* A value of a series, as names and tags show it. */
 struct value value_of_number(const struct query_series *s, double v);
 /* Names a series by a value: JSON shows a number as a number and none as null. */

@@ -128,9 +128,9 @@ static const char *capitalized(struct query *q, const char *word)
 static struct value moving(struct call *c, const char *func, size_t xff_param)
 {
     struct query *q = c->q;
+    if (!arg_true(c, 0))
+        return value_of_list(list_new(q, 0));
     struct list *l = arg_list(c, 0), *out = list_new(q, l->n);
-    if (!l->n)
-        return value_of_list(out);
     struct window w = read_window(c, l);
     agg_fn fn = agg_find(func);
     if (!fn)
@@ -147,6 +147,7 @@ static struct value moving(struct call *c, const char *func, size_t xff_param)
         int64_t count = (int64_t)s->n - points;
         if (series_alloc(q, n, count > 0 ? (size_t)count : 0) && n->n)
             move(q, s, n, points, fn, need);
+        n->integers = agg_makes_integers(fn, s->integers);
         list_add(q, out, n);
     }
     return value_of_list(out);
@@ -202,9 +203,9 @@ static bool smooth(const struct query_series *s, int64_t from, double constant, 
 struct value fn_exponential_moving_average(struct call *c)
 {
     struct query *q = c->q;
+    if (!arg_true(c, 0))
+        return value_of_list(list_new(q, 0));
     struct list *l = arg_list(c, 0), *out = list_new(q, l->n);
-    if (!l->n)
-        return value_of_list(out);
     struct window w = read_window(c, l);
     int64_t span = w.interval ? w.seconds : w.points;
     if (span == -1)

@@ -107,8 +107,26 @@ size_t pynum_repr(double v, char out[PYNUM_TEXT_MAX])
     return (size_t)(end - out);
 }
 
+const char *pynum_without_underscores(const char *text, char out[PYNUM_TEXT_MAX])
+{
+    size_t n = 0;
+    if (!strchr(text, '_'))
+        return text;
+    for (const char *p = text; *p; p++) {
+        if (*p == '_' && p > text && isdigit((unsigned char)p[-1]) && isdigit((unsigned char)p[1]))
+            continue;
+        if (n == PYNUM_TEXT_MAX - 1)
+            return text;
+        out[n++] = *p;
+    }
+    out[n] = '\0';
+    return out;
+}
+
 bool pynum_parse(const char *text, double *out)
 {
+    char plain[PYNUM_TEXT_MAX];
+    text = pynum_without_underscores(text, plain);
     while (isspace((unsigned char)*text))
         text++;
     const char *p = text + (*text == '-' || *text == '+');

@@ -16,6 +16,10 @@ char *pynum_put(char *p, double v);
 /* A decimal number with nothing around it but blanks: digits with point and exponent, inf, infinity, nan. */
 bool pynum_parse(const char *text, double *out);
 
+/* The text without the underscores between digits, which Python allows in a number; `text` itself if it has
+ * none. */
+const char *pynum_without_underscores(const char *text, char out[PYNUM_TEXT_MAX]);
+
 /* v rounded to `digits` decimals (may be negative), halves of the exact binary value to even. */
 double pynum_round(double v, int digits);
 

@@ -42,7 +42,9 @@ struct query_variable {
 struct query_request {
     const char *const *targets;
     size_t ntargets;
-    int64_t from_s, until_s, now_s;
+    int64_t from_s, until_s;
+    int64_t now_s;   /* nothing after it is read; what relative times of the request are relative to */
+    int64_t clock_s; /* what relative times in targets are relative to; 0: now_s */
     const struct query_zone *zone; /* NULL: UTC */
     double x_files_factor;
     const struct query_variable *variables;

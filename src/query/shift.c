@@ -83,9 +83,10 @@ static int64_t arg_time(struct call *c, size_t i, const struct query_zone *zone)
 {
     int64_t t = 0;
     struct err err = ERR_INIT;
+    const struct query_request *r = c->q->request;
     if (c->args[i].kind != V_STRING)
         arg_fail(c, i, "a time as a string, such as '-1h' or '12:00_20261120'");
-    else if (query_parse_time(c->args[i].s, zone, c->q->request->now_s, &t, &err) < 0)
+    else if (query_parse_time(c->args[i].s, zone, r->clock_s ? r->clock_s : r->now_s, &t, &err) < 0)
         call_fail(c, "%.200s", err.text);
     return t;
 }
@@ -219,7 +220,7 @@ struct value fn_aggregate_line(struct call *c)
             for (size_t k = 0; k < line->n; k++)
                 line->values[k] = v;
         } else {
-            struct query_series like = {.integers = fn == agg_count || s->integers};
+            struct query_series like = {.integers = agg_makes_integers(fn, s->integers)};
             struct value text = value_of_number(&like, v);
             line = constant_line(c, value_text(q, &text), v);
             if (line)

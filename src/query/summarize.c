@@ -14,15 +14,17 @@ struct buckets {
 
 /* Aggregates the points of each bucket into n->values; the end of the last bucket. As graphite-web, a bucket
  * is cut from the run of points that begins at the last point not after its start. */
-static int64_t fill_buckets(struct query *q, const struct query_series *s, struct query_series *n,
+static int64_t fill_buckets(struct call *c, const struct query_series *s, struct query_series *n,
                             const struct buckets *b)
 {
+    if (!has_step(c, s))
+        return b->start_s;
     double points = (double)b->interval_s / (double)s->step_s;
     int64_t span = b->end_s - b->start_s;
     size_t count = span > 0 ? (size_t)((span + b->interval_s - 1) / b->interval_s) : 0;
     int64_t in_range = s->end_s > s->start_s ? (s->end_s - s->start_s + s->step_s - 1) / s->step_s : 0;
     size_t total = (size_t)in_range < s->n ? (size_t)in_range : s->n, i = 0;
-    if (!series_alloc(q, n, count))
+    if (!series_alloc(c->q, n, count))
         return b->start_s;
     int64_t at = b->start_s;
     for (size_t k = 0; k < count; k++, at += b->interval_s) {
@@ -36,18 +38,21 @@ static int64_t fill_buckets(struct query *q, const struct query_series *s, struc
         bool enough = agg_enough(present, points, s->x_files_factor);
         n->values[k] = enough ? b->fn(s->values + first, i - first) : column_missing();
     }
+    n->integers = agg_makes_integers(b->fn, s->integers);
     return at;
 }
 
+/* Rounds down, and up to a multiple of a negative interval, as Python's modulo has it. */
 static int64_t floor_to_interval(int64_t t, int64_t interval)
 {
     int64_t rest = t % interval;
-    return t - rest - (rest < 0 ? interval : 0);
+    return t - rest - ((rest < 0) != (interval < 0) && rest ? interval : 0);
 }
 
-static bool positive(struct call *c, int64_t interval)
+/* An interval that does not go forwards reaches the end of no range: graphite-web then never ends. */
+static bool positive(struct call *c, const struct list *l, int64_t interval)
 {
-    if (interval <= 0)
+    if (interval <= 0 && l->n)
         call_fail(c, "the interval must be positive");
     return interval > 0;
 }
@@ -56,21 +61,24 @@ struct value fn_summarize(struct call *c)
 {
     struct query *q = c->q;
     struct list *l = arg_list(c, 0), *out = list_new(q, l->n);
-    struct buckets b = {.interval_s = arg_interval(c, 1), .fn = arg_aggregation(c, 2)};
+    struct buckets b = {.interval_s = arg_interval(c, 1)};
     bool align_to_from = arg_true(c, 3);
-    if (!positive(c, b.interval_s))
+    if (!l->n || (b.interval_s >= 0 && !positive(c, l, b.interval_s)))
         return value_of_list(out);
+    b.fn = arg_aggregation(c, 2);
     for (size_t i = 0; i < l->n && !q->failed; i++) {
         struct query_series *s = l->v[i];
         b.start_s = align_to_from ? s->start_s : floor_to_interval(s->start_s, b.interval_s);
         b.end_s = align_to_from ? s->end_s : floor_to_interval(s->end_s, b.interval_s) + b.interval_s;
+        if (b.start_s < b.end_s && !positive(c, l, b.interval_s))
+            break;
         tags_set(q, s->tags, "summarize", arg_string(c, 1));
         tags_set(q, s->tags, "summarizeFunction", arg_string(c, 2));
         struct query_series *n =
             series_copy(c, s,
                         query_printf(q, "summarize(%s, \"%s\", \"%s\"%s)", s->name, arg_string(c, 1),
                                      arg_string(c, 2), align_to_from ? ", true" : ""));
-        int64_t end = fill_buckets(q, s, n, &b);
+        int64_t end = fill_buckets(c, s, n, &b);
         n->start_s = b.start_s;
         n->end_s = align_to_from ? end : b.end_s;
         n->step_s = b.interval_s;
@@ -128,9 +136,10 @@ struct value fn_smart_summarize(struct call *c)
 {
     struct query *q = c->q;
     struct list *l = aligned_list(c, arg_list(c, 0)), *out = list_new(q, l->n);
-    struct buckets b = {.interval_s = arg_interval(c, 1), .fn = arg_aggregation(c, 2)};
-    if (!positive(c, b.interval_s))
+    struct buckets b = {.interval_s = arg_interval(c, 1)};
+    if (!l->n || !positive(c, l, b.interval_s))
         return value_of_list(out);
+    b.fn = arg_aggregation(c, 2);
     for (size_t i = 0; i < l->n && !q->failed; i++) {
         struct query_series *s = l->v[i];
         b.start_s = s->start_s;
@@ -140,7 +149,7 @@ struct value fn_smart_summarize(struct call *c)
         struct query_series *n = series_copy(c, s,
                                              query_printf(q, "smartSummarize(%s, \"%s\", \"%s\")", s->name,
                                                           arg_string(c, 1), arg_string(c, 2)));
-        n->end_s = fill_buckets(q, s, n, &b);
+        n->end_s = fill_buckets(c, s, n, &b);
         n->step_s = b.interval_s;
         list_add(q, out, n);
     }
@@ -199,10 +208,10 @@ struct value fn_hitcount(struct call *c)
     struct list *l = arg_list(c, 0), *out = list_new(q, l->n);
     int64_t interval = arg_interval(c, 1);
     bool align = arg_true(c, 2);
-    if (!positive(c, interval))
-        return value_of_list(out);
-    if (align)
+    if (align && interval > 0)
         l = hitcount_aligned(c, interval);
+    if (!positive(c, l, interval))
+        return value_of_list(out);
     for (size_t i = 0; i < l->n && !q->failed; i++) {
         struct query_series *s = l->v[i];
         int64_t span = s->end_s - s->start_s, count = span > 0 ? (span + interval - 1) / interval : 0;
@@ -219,6 +228,7 @@ struct value fn_hitcount(struct call *c)
             if (!column_is_missing(s->values[k]))
                 spread(n->values, count, interval, s->start_s + (int64_t)k * s->step_s - start, s->step_s,
                        s->values[k]);
+        n->integers = s->integers;
         n->start_s = start;
         n->step_s = interval;
         list_add(q, out, n);

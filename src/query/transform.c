@@ -8,11 +8,16 @@
 
 typedef double (*map_fn)(double v, double k);
 
+static double magnitude(double v, double k)
+{
+    return fabs(v);
+}
+
 /* Applies fn to the values that are there. */
 static void map_values(struct query *q, struct query_series *s, map_fn fn, double k)
 {
     query_tick(q, s->n);
-    s->integers = false;
+    s->integers = s->integers && fn == magnitude;
     for (size_t i = 0; i < s->n; i++)
         if (!column_is_missing(s->values[i]))
             s->values[i] = fn(s->values[i], k);
@@ -51,10 +56,6 @@ static double times(double v, double k)
 static double plus(double v, double k)
 {
     return v + k;
-}
-static double magnitude(double v, double k)
-{
-    return fabs(v);
 }
 static double exponential(double v, double k)
 {
@@ -173,7 +174,9 @@ struct value fn_offset_to_zero(struct call *c)
         struct value tag = value_of_number(s, min);
         tags_set(c->q, s->tags, "offsetToZero", value_text(c->q, &tag));
         series_retitle(s, query_printf(c->q, "offsetToZero(%s)", s->name));
+        bool integers = s->integers;
         map_values(c->q, s, minus, min);
+        s->integers = integers;
     }
     return value_of_list(l);
 }
@@ -297,7 +300,8 @@ struct value fn_is_non_null(struct call *c)
         tags_set(c->q, s->tags, "isNonNull", "1");
         series_retitle(s, query_printf(c->q, "isNonNull(%s)", s->name));
         for (size_t k = 0; k < s->n; k++)
-            s->values[k] = !column_is_missing(s->values[k]);
+            s->values[k] = s->text || !column_is_missing(s->values[k]);
+        s->text = NULL;
         s->integers = true;
     }
     return value_of_list(l);
