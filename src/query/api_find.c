@@ -1,6 +1,7 @@
 /* /metrics/find, /metrics/expand and /metrics/index.json */
 #include "base/mem.h"
 #include "query/api_impl.h"
+#include "query/binary.h"
 #include "query/find.h"
 #include "query/timespec.h"
 
@@ -59,7 +60,7 @@ static void put_text(struct buf *b, const char *s)
 struct find {
     struct arena arena;
     const char *query, *base; /* base: the query up to its last dot */
-    int64_t wildcards, leaves_only, position, automatic_variants;
+    int64_t wildcards, leaves_only, position, automatic_variants, local, now_s;
     struct entries e;
 };
 
@@ -186,14 +187,52 @@ static int put_json(const struct find *f, struct buf *b)
     return 0;
 }
 
+/* As json, for other servers. The intervals say that a series may have points at any time up to now. */
+static void put_binary(const struct find *f, struct buf *b, const struct binary_writer *w)
+{
+    w->begin(b);
+    w->begin_list(b, f->e.n);
+    for (size_t i = 0; i < f->e.n; i++) {
+        const struct entry *e = &f->e.v[i];
+        w->begin_map(b, e->leaf ? 3 : 2);
+        w->text(b, "path");
+        w->text(b, e->path);
+        w->text(b, "is_leaf");
+        w->boolean(b, e->leaf);
+        if (e->leaf) {
+            w->text(b, "intervals");
+            w->begin_list(b, 1);
+            w->begin_list(b, 2);
+            w->number(b, 0);
+            w->number(b, (double)f->now_s);
+            w->end_list(b);
+            w->end_list(b);
+        }
+        w->end_map(b);
+    }
+    w->end_list(b);
+    w->end(b);
+}
+
+static int put_pickle(const struct find *f, struct buf *b)
+{
+    put_binary(f, b, &binary_pickle);
+    return 0;
+}
+
+static int put_msgpack(const struct find *f, struct buf *b)
+{
+    put_binary(f, b, &binary_msgpack);
+    return 0;
+}
+
 static const struct find_format {
-    const char *name;
+    const char *name, *content_type;
     find_format_fn put;
 } formats[] = {
-    {"treejson", put_treejson},
-    {"completer", put_completer},
-    {"nodelist", put_nodelist},
-    {"json", put_json},
+    {"treejson", "application/json", put_treejson}, {"completer", "application/json", put_completer},
+    {"nodelist", "application/json", put_nodelist}, {"json", "application/json", put_json},
+    {"pickle", "application/pickle", put_pickle},   {"msgpack", "application/x-msgpack", put_msgpack},
 };
 
 /* --- the query --- */
@@ -260,7 +299,8 @@ static bool read_find(const struct api_request *r, struct find *f, struct api_re
     } ints[] = {{"leavesOnly", 0, &f->leaves_only},
                 {"wildcards", 0, &f->wildcards},
                 {"position", -1, &f->position},
-                {"automatic_variants", 0, &f->automatic_variants}};
+                {"automatic_variants", 0, &f->automatic_variants},
+                {"local", 0, &f->local}};
     for (size_t i = 0; i < ARRAY_LEN(ints); i++) {
         if (!api_int(r, ints[i].name, ints[i].def, ints[i].out)) {
             api_fail(reply, 400, "argument '%s': expected a whole number, not '%.40s'", ints[i].name,
@@ -298,8 +338,10 @@ static void find(const struct query_env *env, const struct api_request *r, struc
     const struct find_format *format = find_format(name ? name : "treejson");
     struct err err = ERR_INIT;
     if (!format) {
-        api_fail(reply, 400, "argument 'format': expected treejson, completer, nodelist or json, not '%.40s'",
-                 name);
+        api_fail(
+            reply, 400,
+            "argument 'format': expected treejson, completer, nodelist, json, pickle or msgpack, not '%.40s'",
+            name);
         return;
     }
     if (!read_find(r, f, reply))
@@ -318,15 +360,17 @@ static void find(const struct query_env *env, const struct api_request *r, struc
     f->e = to_entries(&nodes, f->leaves_only);
     if (f->e.n)
         qsort(f->e.v, f->e.n, sizeof *f->e.v, by_name);
+    reply->content_type = format->content_type;
     if (format->put(f, &reply->body) < 0)
         api_fail(reply, 400, "argument 'position': not all paths have level %lld", (long long)f->position);
+    else if (format->put != put_pickle && format->put != put_msgpack)
+        api_wrap_jsonp(reply, api_get(r, "jsonp"));
 }
 
 void api_find(const struct query_env *env, const struct api_request *r, struct api_reply *reply)
 {
-    struct find f = {.arena = ARENA_INIT};
+    struct find f = {.arena = ARENA_INIT, .now_s = r->now_s};
     find(env, r, &f, reply);
-    api_wrap_jsonp(reply, api_get(r, "jsonp"));
     arena_release(&f.arena);
 }
 
@@ -392,9 +436,10 @@ void api_expand(const struct query_env *env, const struct api_request *r, struct
 {
     struct arena a = ARENA_INIT;
     struct err err = ERR_INIT;
-    int64_t by_expression, leaves_only;
-    if (!api_int(r, "groupByExpr", 0, &by_expression) || !api_int(r, "leavesOnly", 0, &leaves_only))
-        api_fail(reply, 400, "groupByExpr and leavesOnly must be 0 or 1");
+    int64_t by_expression, leaves_only, local;
+    if (!api_int(r, "groupByExpr", 0, &by_expression) || !api_int(r, "leavesOnly", 0, &leaves_only) ||
+        !api_int(r, "local", 0, &local))
+        api_fail(reply, 400, "groupByExpr, leavesOnly and local must be 0 or 1");
     else if (expand_into(env, r, &a, &reply->body, by_expression, leaves_only, &err) < 0)
         api_fail_err(reply, &err);
     api_wrap_jsonp(reply, api_get(r, "jsonp"));

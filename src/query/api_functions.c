@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static const char *type_name(enum param_type t)
 {
@@ -208,7 +209,7 @@ void api_functions(const struct query_env *env, const struct api_request *r, str
                *group = api_get(r, "group");
     const char *grouped = api_get(r, "grouped");
     bool pie = type && !strcmp(type, "pie"),
-         by_group = grouped && (!strcmp(grouped, "1") || !strcmp(grouped, "true"));
+         by_group = grouped && (!strcmp(grouped, "1") || !strcasecmp(grouped, "true"));
     struct buf *b = &reply->body;
     name += *name == '/';
     if (strcmp(r->method, "GET")) {

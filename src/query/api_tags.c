@@ -120,7 +120,8 @@ static bool apply_filter(const struct api_request *r, struct tally *t, struct ap
     return true;
 }
 
-/* Cuts to the limit argument. graphite-web lists all for a negative one, but completes nothing for it. */
+/* Cuts to the limit argument. For a negative one graphite-web lists all; of completions it leaves out as many
+ * at the end, and gives none at all if they come from conditions. */
 static bool apply_limit(const struct api_request *r, struct tally *t, bool completing,
                         struct api_reply *reply)
 {
@@ -130,8 +131,10 @@ static bool apply_limit(const struct api_request *r, struct tally *t, bool compl
         api_fail(reply, 400, "argument 'limit': expected a whole number, not '%.40s'", text);
         return false;
     }
-    if (limit < 0 && completing && api_get(r, "expr"))
-        limit = 0;
+    if (limit < 0 && completing) {
+        bool found = api_get(r, "expr") || api_get(r, "expr[]");
+        limit = found || (uint64_t)-limit > t->n ? 0 : (int64_t)t->n + limit;
+    }
     if (limit >= 0 && (size_t)limit < t->n)
         t->n = (size_t)limit;
     return true;
@@ -292,7 +295,16 @@ static bool put_canonical(struct buf *b, const char *path, struct arena *a)
     enum reject why;
     if (name_canonical(path, strlen(path), a, &out, &len, &why) < 0)
         return false;
-    buf_json_string(b, out, len);
+    /* a tag "name" is the name itself */
+    const char *tag = memmem(out, len, ";name=", 6);
+    buf_putc(b, '"');
+    buf_json_escaped(b, out, tag ? (size_t)(tag - out) : len);
+    if (tag) {
+        const char *end = memchr(tag + 1, ';', (size_t)(out + len - tag - 1));
+        if (end)
+            buf_json_escaped(b, end, (size_t)(out + len - end));
+    }
+    buf_putc(b, '"');
     return true;
 }
 
@@ -337,7 +349,7 @@ void api_tags(const struct query_env *env, const struct api_request *r, struct a
     else if (!strcmp(rest, "tagMultiSeries"))
         tag_series(r, true, reply);
     else if (!strcmp(rest, "delSeries"))
-        api_fail(reply, 501, "this answers queries only"); /* http/api_delete.h deletes */
+        api_fail(reply, 405, "expected POST"); /* which http/api_delete.h answers */
     else
         show_tag(env, r, rest, reply);
 }

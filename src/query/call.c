@@ -332,8 +332,8 @@ int64_t arg_int(struct call *c, size_t i)
 {
     const struct value *v = &c->args[i];
     int64_t n;
-    if (v->kind == V_FLOAT && fabs(v->d) < 9e18)
-        return (int64_t)v->d;
+    if (v->kind == V_FLOAT && isfinite(v->d))
+        return fabs(v->d) < 9e18 ? (int64_t)v->d : v->d < 0 ? INT64_MIN / 2 : INT64_MAX / 2;
     if (v->kind == V_STRING && parse_int(v->s, &n))
         return n;
     return arg_index(c, i);

@@ -40,7 +40,8 @@ bool grid_normalize(struct query *q, struct list *l, struct grid *g)
     }
     for (size_t i = 0; i < l->n; i++)
         l->v[i]->values_per_point = g->step_s / l->v[i]->step_s;
-    g->end_s -= (g->end_s - g->start_s) % g->step_s;
+    int64_t rest = (g->end_s - g->start_s) % g->step_s;
+    g->end_s -= rest < 0 ? rest + g->step_s : rest; /* a window longer than the range begins after its end */
     return true;
 }
 
@@ -252,9 +253,9 @@ bool has_step(struct call *c, const struct query_series *s)
     return s->step_s > 0;
 }
 
-int64_t wall_seconds(const struct scope *scope, int64_t utc_s)
+int64_t mktime_seconds(const struct scope *scope, int64_t utc_s)
 {
-    return utc_s + query_zone_offset(scope->zone, utc_s);
+    return utc_s + query_zone_offset(scope->zone, utc_s) - (query_zone_dst(scope->zone, utc_s) ? 3600 : 0);
 }
 
 int64_t arg_interval(struct call *c, size_t i)

@@ -109,12 +109,12 @@ struct value fn_integral_by_interval(struct call *c)
 {
     struct query *q = c->q;
     struct list *l = arg_list(c, 0), *out = list_new(q, l->n);
-    int64_t interval = arg_interval(c, 1), from = wall_seconds(c->scope, c->scope->start_s);
+    int64_t interval = arg_interval(c, 1), from = mktime_seconds(c->scope, c->scope->start_s);
     interval = interval < 0 ? -interval : interval;
-    if (!interval && l->n)
-        return call_fail(c, "the interval must not be 0");
     for (size_t i = 0; i < l->n && !q->failed; i++) {
         struct query_series *s = l->v[i];
+        if (!interval && s->n)
+            return call_fail(c, "the interval must not be 0");
         const char *name = query_printf(q, "integralByInterval(%s,'%s')", s->name, arg_string(c, 1));
         tags_set(q, s->tags, "integralByInterval", arg_string(c, 1));
         struct query_series *n = series_copy(c, s, name);

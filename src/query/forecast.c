@@ -84,11 +84,17 @@ static bool analyse_series(struct call *c, const struct query_series *s, const s
     return true;
 }
 
-static struct list *trained_list(struct call *c, const struct training *t)
+/* Evaluates the first argument from earlier on; the intervals are parameters i and i + 1. The second is only
+ * looked at where there are series. */
+static struct list *trained_list(struct call *c, size_t i, struct training *t)
 {
     struct scope scope = *c->scope;
+    *t = (struct training){arg_interval(c, i), 0};
     scope.start_s -= t->bootstrap_s;
-    return call_again(c, &scope);
+    struct list *l = c->q->failed ? list_new(c->q, 0) : call_again(c, &scope);
+    if (l->n)
+        t->season_s = arg_interval(c, i + 1);
+    return l;
 }
 
 /* A series of the values after the bootstrap. */
@@ -117,11 +123,8 @@ static void tag_analysed(struct query *q, struct query_series *s)
 struct value fn_holt_winters_forecast(struct call *c)
 {
     struct query *q = c->q;
-    struct training t = {arg_interval(c, 1), arg_interval(c, 2)};
-    struct list *out = list_new(q, 4);
-    if (q->failed)
-        return value_of_list(out);
-    struct list *l = trained_list(c, &t);
+    struct training t;
+    struct list *l = trained_list(c, 1, &t), *out = list_new(q, l->n);
     for (size_t i = 0; i < l->n && !q->failed; i++) {
         struct query_series *s = l->v[i];
         struct analysis a;
@@ -139,12 +142,9 @@ struct value fn_holt_winters_forecast(struct call *c)
 static struct list *bands(struct call *c)
 {
     struct query *q = c->q;
-    double delta = arg_number(c, 1);
-    struct training t = {arg_interval(c, 2), arg_interval(c, 3)};
-    struct list *out = list_new(q, 4);
-    if (q->failed)
-        return out;
-    struct list *l = trained_list(c, &t);
+    struct training t;
+    struct list *l = trained_list(c, 2, &t), *out = list_new(q, 2 * l->n);
+    double delta = l->n ? arg_number(c, 1) : 0;
     for (size_t i = 0; i < l->n && !q->failed; i++) {
         struct query_series *s = l->v[i];
         struct analysis a;

@@ -41,7 +41,7 @@ static int thin_out(struct query_series *s, int64_t range_s, int64_t max_points,
         s->values_per_point = (int64_t)s->n;
         return OK;
     }
-    if (s->step_s <= 0)
+    if (!s->step_s)
         return err_set(err, ERR_INVALID, "%.100s has no step", s->name);
     double points = (double)range_s / (double)s->step_s;
     if ((double)max_points >= points)
@@ -252,7 +252,7 @@ static int run_init(struct run *r, const struct query_series *s, const struct fo
     r->s = s;
     r->no_nulls = o->no_null_points;
     r->width = s->step_s * s->values_per_point;
-    if (r->width <= 0)
+    if (!r->width || (r->width < 0 && s->n)) /* one that goes backwards is empty (summarize) */
         return err_set(err, ERR_INVALID, "%.100s has no step: its time range is too short", s->name);
     uint64_t shown = s->end_s < s->start_s ? 0 : (uint64_t)(s->end_s - s->start_s) / (uint64_t)r->width + 1;
     r->points.n = shown < r->points.n ? (size_t)shown : r->points.n;

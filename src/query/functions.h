@@ -63,8 +63,9 @@ double safe_divide(double a, double b);
 double safe_multiply(double a, double b);
 double safe_power(double a, double b);
 
-/* Wall-clock seconds: where graphite-web takes a local time for a time of its own zone, UTC. */
-int64_t wall_seconds(const struct scope *scope, int64_t utc_s);
+/* What C's mktime makes of a local time in a process that keeps UTC, which is where graphite-web uses it: the
+ * wall clock's seconds, an hour less in daylight saving time. */
+int64_t mktime_seconds(const struct scope *scope, int64_t utc_s);
 /* An interval in parameter i; fails the query if it is none. */
 int64_t arg_interval(struct call *c, size_t i);
 agg_fn arg_aggregation(struct call *c, size_t i);

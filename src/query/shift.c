@@ -103,7 +103,7 @@ struct value fn_time_slice(struct call *c)
         tags_set(q, s->tags, "timeSliceStart", from);
         tags_set(q, s->tags, "timeSliceEnd", to);
         series_rename(s, query_printf(q, "timeSlice(%s, %s, %s)", s->name, from, to));
-        int64_t at = wall_seconds(c->scope, c->scope->start_s);
+        int64_t at = mktime_seconds(c->scope, c->scope->start_s);
         for (size_t k = 0; k < s->n; k++, at += s->step_s)
             if (at < start || at > end)
                 s->values[k] = column_missing();
@@ -146,8 +146,8 @@ struct value fn_linear_regression(struct call *c)
     if (q->failed)
         return value_of_list(out);
     struct list *source = call_again(c, &scope);
-    int64_t from = has_start ? scope.start_s : wall_seconds(&scope, scope.start_s);
-    int64_t to = has_end ? scope.end_s : wall_seconds(&scope, scope.end_s);
+    int64_t from = has_start ? scope.start_s : mktime_seconds(&scope, scope.start_s);
+    int64_t to = has_end ? scope.end_s : mktime_seconds(&scope, scope.end_s);
     for (size_t i = 0; i < l->n && i < source->n && !q->failed; i++) {
         struct query_series *s = l->v[i];
         double factor, offset;
@@ -189,10 +189,10 @@ struct value fn_threshold(struct call *c)
 struct value fn_vertical_line(struct call *c)
 {
     struct query *q = c->q;
-    int64_t at = wall_seconds(c->scope, arg_time(c, 0, c->scope->zone));
+    int64_t at = mktime_seconds(c->scope, arg_time(c, 0, c->scope->zone));
     if (q->failed)
         return value_of_list(list_new(q, 0));
-    if (at < wall_seconds(c->scope, c->scope->start_s) || at > wall_seconds(c->scope, c->scope->end_s))
+    if (at < mktime_seconds(c->scope, c->scope->start_s) || at > mktime_seconds(c->scope, c->scope->end_s))
         return call_fail(c, "the time %lld is outside of the range shown", (long long)at);
     const char *label = value_text(q, &c->args[1]);
     struct query_series *s = series_new(c, label, at, at, 1);
@@ -241,14 +241,14 @@ static struct value of_time(struct call *c, int64_t step, at_fn fn, double k, bo
     if (step <= 0)
         return call_fail(c, "the step must be positive");
     int64_t count = (at->end_s - at->start_s + step - 1) / step;
-    int64_t start = wall_range ? wall_seconds(at, at->start_s) : at->start_s;
-    int64_t end = wall_range ? wall_seconds(at, at->end_s) : at->end_s;
+    int64_t start = wall_range ? mktime_seconds(at, at->start_s) : at->start_s;
+    int64_t end = wall_range ? mktime_seconds(at, at->end_s) : at->end_s;
     struct query_series *s = series_new(c, value_text(q, &c->args[0]), start, end, step);
     if (c->args[0].kind != V_STRING)
         name_by_value(c, s, &c->args[0]);
     if (!series_alloc(q, s, (size_t)count))
         return value_of_list(list_new(q, 0));
-    int64_t first = wall_seconds(at, at->start_s);
+    int64_t first = mktime_seconds(at, at->start_s);
     for (size_t i = 0; i < s->n; i++)
         s->values[i] = fn(c, first + (int64_t)i * step, k);
     return value_of_series(q, s);

@@ -90,7 +90,7 @@ struct value fn_summarize(struct call *c)
 /* The moment a unit began, in the scope's zone, for the units from seconds (0) to years. */
 static int64_t unit_start(struct scope *scope, int64_t t, int unit, int weekday)
 {
-    struct civil d = civil_from_seconds(wall_seconds(scope, t));
+    struct civil d = civil_from_seconds(t + query_zone_offset(scope->zone, t));
     int64_t offset = query_zone_offset(scope->zone, t);
     int64_t day = civil_to_days(d.year, d.month, d.day) * 86400;
     int64_t wall = day;

@@ -231,6 +231,11 @@ int64_t query_zone_offset(const struct query_zone *z, int64_t utc_s)
     return z ? type_at(z, utc_s).offset_s : 0;
 }
 
+bool query_zone_dst(const struct query_zone *z, int64_t utc_s)
+{
+    return z && type_at(z, utc_s).dst;
+}
+
 int64_t query_zone_to_utc(const struct query_zone *z, int64_t wall_s)
 {
     if (!z)

@@ -80,7 +80,9 @@ def plain(x, path):
     if isinstance(x, float) and not math.isfinite(x):
         return 'NaN' if x != x else 'Infinity' if x > 0 else '-Infinity'
     if isinstance(x, (list, tuple)):
-        return [plain(v, path) for v in x if not of_whisper(v, path)]
+        out = [plain(v, path) for v in x if not of_whisper(v, path)]
+        by_path = path == '/metrics/find' and out and isinstance(out[0], dict) and 'is_leaf' in out[0]
+        return sorted(out, key=lambda n: n['path']) if by_path else out  # equal names come in any order
     if isinstance(x, dict):
         drop = {'intervals'} if path.startswith('/metrics') else {'id'} if path.startswith('/tags') else {'description', 'module'} if path.startswith('/functions') else ()
         out = {str(k): plain(v, path) for k, v in x.items() if k not in drop}
@@ -193,7 +195,7 @@ def render_differs(want, got, fmt):
     return None
 
 
-CRASHES = re.compile(r"^(ZeroDivisionError|OverflowError|UnboundLocalError|IndexError|AttributeError: 'NoneType'|TypeError: '[<>]' not supported|TypeError: \w+\(\) got an unexpected keyword argument '(alignDst|stack)'|user-defined function raised)")
+CRASHES = re.compile(r"^(ZeroDivisionError|OverflowError|UnboundLocalError|IndexError|AttributeError: 'NoneType'|TypeError: '[<>]' not supported|TypeError: \w+\(\) got an unexpected keyword argument '(alignDst|stack)'|TypeError: 'float' object cannot be interpreted|user-defined function raised)")
 
 
 def compare(request, want, got):

@@ -273,6 +273,19 @@ class Requests:
             text = text[:at] + self.pick('', ' ', '(', ')', ',', "'", '"', '|', '=', '$', '{', '}', '\\', ';', '#', '%') + text[at + self.pick(0, 1):]
         return text
 
+    def grammar(self):
+        """Texts at the borders of the language."""
+        bits = ['servers.web-01.cpu.user', 'a.b', 'scale(', 'sumSeries(', 'alias(', 'template(', 'group(', ')', ')', ')', ',', ',', ' ', ' , ', '|', ' | ', "'x'", '"y"', "'", '"', '5', '1.5', '-2',
+                '1e3', '1e-3', '.5', '5.', '+5', 'inf', 'nan', 'true', 'None', '=', 'factor=2', 'x=1', 'h="web-02"', '$h', '$1', '{', '}', '{a,b}', '{web-01,db-01}', '[', ']', '[ab]', '*', '?', '**', '.', '..',
+                '\\(', '\\=', '\\', ';', '%', '#', '~', '`', '<', '&', '@', '!', 'caf\u00e9', '\t', '\n', '()', '(1)', 'odd.paren\\(1\\).v', 'odd.eq\\=1.v', 'odd.pct%.v', 'odd.colon:x.v', 'edge.const|scale(2)',
+                'edge.*', 'seriesByTag(', "'host=a'", 'scale(edge.const,2)', 'Scale(', '_f(', 'f1(', '1f(', 'a(b', 'true()', 'none.x', 'true.x', 'inf.x', '5.x', '5x', 'servers.{web-01,web-02}.cpu.user',
+                'alias(edge.const,"it\'s")', '-', '--5', '0x1', '1_0', 'servers.web-01.cpu.', '.cpu', 'a,b', 'a b']
+        text = ''.join(self.r.choice(bits) for _ in range(self.pick(1, 2, 2, 3, 3, 4, 5, 6)))
+        if self.chance(0.5):
+            text = self.pick('scale(edge.const,%s)', 'alias(edge.const,%s)', 'sumSeries(%s)', 'group(edge.const,%s)', '%s|scale(2)', 'template(%s,h=\'web-01\')', 'limit(edge.*,%s)', 'scale(%s,2)',
+                             'movingAverage(edge.const,%s)', 'alias(edge.const, newName=%s)', 'scale(edge.const,2)%s', ' %s', 'edge.%s', 'constantLine(%s)') % text
+        return {'path': '/render', 'params': [('target', text), ('from', '1795176000'), ('until', '1795176300'), ('format', 'json')], 'format': 'json', 'area': 'grammar'}
+
     # --- /render
 
     def times(self):
@@ -286,7 +299,7 @@ class Requests:
 
     def time_form(self):
         if self.chance(0.15):
-            return self.pick('', 'nosuch', '-1', '1h', '-', '+', '-1x', 'now-', 'now+1h', '25:00', '12:60', '20261340', 'feb30', '-1h+5min', '--1h', 'today-', '1.5h', '-1.5h', 'Monday', 'nov', 'nov_20_2026',
+            return self.pick('', 'nosuch', '-1', '1h', '-', '+', '-1x', 'now-', 'now+1h', '25:00', '12:60', 'feb30', '-1h+5min', '--1h', 'today-', '1.5h', '-1.5h', 'Monday', 'nov', 'nov_20_2026',
                              '00:00', '1:00', '100:00', 'pm', '13pm', '0am', '12am', '12pm', 'noon', 'midnight+1h', 'teatime', 'teatime_yesterday', 'tomorrow', '06:00pm_20261120', '11/20', '20/11/2026')
         return self.pick('-1h', '-30min', '-2h', '-90min', 'now-1h', 'now', 'now-5min', '12:00_20261120', '20261120', '11/20/26', '11/20/2026', 'nov20', 'nov 20', 'friday', 'yesterday', 'noon_yesterday',
                          'midnight', 'today', '6pm', '6am_20261120', '14:30_20261120', '1795176000', '1795176017', '-3600s', '-1hour', '-1d', 'today+1h', 'noon-30min', '-86400', 'fri', 'Friday', '3am friday',
@@ -378,8 +391,9 @@ class Requests:
         return {'path': path, 'params': params, 'format': 'json', 'area': 'tags'}
 
     def tag_writes(self):
-        path = self.pick('/tags/tagSeries', '/tags/tagMultiSeries', '/tags/tagSeries')
-        name = self.pick('new;a=1', 'b;z=1;a=2', 'x', 'x;', ';a=1', 'x;a', 'x;a=', 'x;=1', 'x;a=1;a=2', 'x;a=b=c', 'a.b;c=~d', 'x;!a=1', '', 'cpu.load;host=a;dc=paris', 'x;name=y', 'x;a b=c d', 'x ;a=1')
+        path = self.pick('/tags/tagSeries', '/tags/tagMultiSeries', '/tags/tagSeries', '/tags/delSeries')
+        known = () if 'del' in path else ('cpu.load;host=a;dc=paris',)
+        name = self.pick(*known, 'new;a=1', 'b;z=1;a=2', 'x', 'x;', ';a=1', 'x;a', 'x;a=', 'x;=1', 'x;a=1;a=2', 'x;a=b=c', 'a.b;c=~d', 'x;!a=1', '', 'x;name=y', 'nosuch;a=1')
         params = [('path', name)]
         if 'Multi' in path:
             params = [(self.pick('path', 'path', 'path[]'), self.pick('cpu.load;host=a;dc=paris', 'lonely;only=one', 'bad;', 'lonely;only=one')) for _ in range(self.pick(0, 1, 2))]
