@@ -34,29 +34,33 @@ static bool has_span(const struct cold_rewrite *r, uint32_t series)
 
 /* --- is there anything to go? --- */
 
-/* What is damaged is nobody's: it is not read, and so need not go. */
-static bool span_has_some(struct rewriting *w, struct cold_pack *p, const struct cold_span *s)
+/* 1: there is. What is damaged is nobody's: it is not read, and so need not go. What is only out of reach is
+ * told. */
+static int span_has_some(struct rewriting *w, struct cold_pack *p, const struct cold_span *s, struct err *err)
 {
     int64_t span = window_span_ms(p->info.step_ms), from = s->from_ms < 0 ? 0 : floor_to(s->from_ms, span);
     struct cold_range range = {p->info.step_ms, s->series, s->series, from, s->until_ms};
     struct cold_merge *m = cold_merge_new(w->c, &p, 1, &range);
     struct part part, out;
-    bool some = false;
-    while (!some && cold_merge_next(m, &part))
-        some = w->r->filter(w->r->ctx, &part, &w->block, &out) != PART_LIVES;
+    int rc = OK;
+    while (rc == OK && cold_merge_next(m, &part))
+        rc = w->r->filter(w->r->ctx, &part, &w->block, &out) != PART_LIVES;
+    const struct err *damage = cold_merge_damage(m);
+    if (rc == OK && damage->code && damage->code != ERR_CORRUPT && damage->code != ERR_NOT_FOUND)
+        rc = err_set(err, damage->code, "%s", damage->text);
     cold_merge_free(m);
-    return some;
+    return rc;
 }
 
-static bool pack_has_some(struct rewriting *w, struct cold_pack *p)
+static int pack_has_some(struct rewriting *w, struct cold_pack *p, struct err *err)
 {
     const struct cold_rewrite *r = w->r;
-    for (size_t i = first_span(r, p->info.min_series); i < r->n && r->spans[i].series <= p->info.max_series;
-         i++)
-        if (r->spans[i].from_ms < p->info.until_ms && r->spans[i].until_ms > p->info.from_ms &&
-            span_has_some(w, p, &r->spans[i]))
-            return true;
-    return false;
+    int rc = OK;
+    for (size_t i = first_span(r, p->info.min_series);
+         i < r->n && r->spans[i].series <= p->info.max_series && rc == OK; i++)
+        if (r->spans[i].from_ms < p->info.until_ms && r->spans[i].until_ms > p->info.from_ms)
+            rc = span_has_some(w, p, &r->spans[i], err);
+    return rc;
 }
 
 /* --- one pack --- */
@@ -112,16 +116,16 @@ static int look_at(struct rewriting *w, uint64_t id, size_t *rewritten, struct e
 {
     struct cold_snapshot *s = cold_snapshot_get(w->c);
     struct cold_pack *p = find_pack(s, id);
-    int rc = p ? OK : 1;
-    if (p && pack_has_some(w, p)) {
+    int rc = p ? pack_has_some(w, p, err) : OK;
+    if (rc == 1) {
         rc = rewrite_pack(w, p, err);
         *rewritten += rc == OK;
-        rc = rc == ERR_NOT_FOUND ? 1 : rc;
-        if (rc < 0 && w->r->left)
-            w->r->left(w->r->ctx, &p->info);
     }
+    bool gone = !p || rc == ERR_NOT_FOUND;
+    if (rc < 0 && !gone && w->r->left)
+        w->r->left(w->r->ctx, &p->info);
     cold_snapshot_put(w->c, s);
-    return rc;
+    return gone ? 1 : rc;
 }
 
 static uint64_t *list_ids(struct cold *c, uint32_t step_ms, size_t *n)

@@ -40,12 +40,16 @@ struct env {
     struct cold *cold;
     uint64_t pack_bytes;
     size_t cache_bytes;
+    struct tombstones *tombstones; /* NULL: none */
 };
 
 static void open_objects(struct env *e)
 {
     struct cold_objects_options o = {
-        .cold = {.metrics = e->metrics, .pack_bytes = e->pack_bytes, .cache_bytes = e->cache_bytes},
+        .cold = {.metrics = e->metrics,
+                 .pack_bytes = e->pack_bytes,
+                 .cache_bytes = e->cache_bytes,
+                 .tombstones = e->tombstones},
         .objects = object_mem_new(e->bucket, &(struct object_mem_options){64 << 10, e->conditional, false}),
         .prefix = "t/",
         .identity = "me",
@@ -64,7 +68,10 @@ static void open_cold(struct env *e)
         return;
     }
     struct cold_files_options o = {
-        .cold = {.metrics = e->metrics, .pack_bytes = e->pack_bytes, .cache_bytes = e->cache_bytes},
+        .cold = {.metrics = e->metrics,
+                 .pack_bytes = e->pack_bytes,
+                 .cache_bytes = e->cache_bytes,
+                 .tombstones = e->tombstones},
         .dir = e->dir,
         .fs = e->fs,
         .create = true,
@@ -168,6 +175,7 @@ static int teardown(void **state)
     struct env *e = *state;
     struct names n = {0};
     cold_free(e->cold);
+    tombstones_free(e->tombstones);
     metrics_free(e->metrics);
     if (e->bucket) {
         assert_int_equal(object_bucket_uploads(e->bucket), 0);
@@ -374,6 +382,158 @@ static int replace_packs(void *ctx, const struct part *p)
     return 0;
 }
 
+/* --- deletion --- */
+
+static bool is_text(const struct part *p, const char *text)
+{
+    return p->size == strlen(text) && !memcmp(p->data, text, p->size);
+}
+
+struct filtering {
+    size_t asked;
+    unsigned left;
+};
+
+static enum part_mask filter_texts(void *ctx, const struct part *p, struct buf *block, struct part *out)
+{
+    ((struct filtering *)ctx)->asked++;
+    *out = *p;
+    if (is_text(p, "`dead"))
+        return PART_DEAD;
+    if (!is_text(p, "`whole"))
+        return PART_LIVES;
+    buf_clear(block);
+    buf_puts(block, "`half");
+    out->data = block->data;
+    out->size = block->len;
+    return PART_CUT;
+}
+
+static void count_left(void *ctx, const struct pack_info *p)
+{
+    ((struct filtering *)ctx)->left++;
+}
+
+static int rewrite(struct env *e, const struct cold_span *spans, size_t n, cold_wait_fn wait,
+                   size_t *rewritten, struct filtering *f)
+{
+    static uint64_t bytes;
+    struct err err = ERR_INIT;
+    struct cold_rewrite r = {.step_ms = MINUTE,
+                             .spans = spans,
+                             .n = n,
+                             .filter = filter_texts,
+                             .left = count_left,
+                             .ctx = f,
+                             .wait = wait,
+                             .wait_ctx = &bytes};
+    *f = (struct filtering){0};
+    int rc = cold_rewrite(e->cold, &r, rewritten, &err);
+    assert_true(rc == OK || err.text[0]);
+    return rc;
+}
+
+static void what_was_deleted_leaves_the_packs(void **state)
+{
+    struct env *e = *state;
+    struct part a[] = {text_part(1, 3, 1, 9, "`old"), text_part(2, 3, 1, 9, "`whole"),
+                       text_part(3, 3, 1, 9, "`kept")},
+                b[] = {text_part(1, 3, 1, 9, "`new"), text_part(2, 4, 1, 9, "`dead"),
+                       text_part(3, 4, 1, 9, "`kept")},
+                c[] = {text_part(2, 5, 1, 9, "`dead")}, d[] = {text_part(7, 3, 1, 9, "`dead")};
+    add(e, a, 3);
+    add(e, b, 3);
+    add(e, c, 1);
+    add(e, d, 1);
+    struct cold_span spans[] = {{2, 0, 5 * SPAN}, {2, 5 * SPAN, INT64_MAX}, {5, 0, INT64_MAX}};
+    struct filtering f;
+    size_t rewritten;
+    assert_int_equal(rewrite(e, spans, 3, stop_at_once, &rewritten, &f), ERR_CLOSED);
+    assert_int_equal(rewritten, 0);
+    check_read(e, 2, 0, INT64_MAX, "2/3:1..9=`whole 2/4:1..9=`dead 2/5:1..9=`dead ");
+    assert_int_equal(rewrite(e, spans, 3, NULL, &rewritten, &f), OK);
+    assert_true(rewritten == 3 && f.left == 0);
+    for (int again = 0; again < 2; again++) {
+        check_read(e, 2, 0, INT64_MAX, "2/3:1..9=`half ");
+        check_read(e, 1, 0, INT64_MAX, "1/3:1..9=`old 1/3:1..9=`new "); /* in the old order */
+        check_read(e, 3, 0, INT64_MAX, "3/3:1..9=`kept 3/4:1..9=`kept ");
+        check_read(e, 7, 0, INT64_MAX, "7/3:1..9=`dead "); /* nobody asked for it */
+        assert_int_equal(count_files(e), 3 + 1);
+        reopen(e);
+    }
+    assert_int_equal(rewrite(e, spans, 3, NULL, &rewritten, &f), OK);
+    assert_int_equal(rewritten, 0);
+    assert_int_equal(rewrite(e, &(struct cold_span){7, 0, 3 * SPAN}, 1, NULL, &rewritten, &f), OK);
+    assert_int_equal(rewritten, 0); /* the window begins after it */
+}
+
+static void a_damaged_pack_is_left(void **state)
+{
+    struct env *e = *state;
+    struct part a[] = {text_part(1, 3, 1, 9, "`kept"), text_part(2, 3, 1, 9, "`dead")},
+                b[] = {text_part(1, 4, 1, 9, "`kept"), text_part(2, 4, 1, 9, "`dead")};
+    add(e, a, 2);
+    struct names n = {0};
+    char path[400];
+    assert_int_equal(fs_list(e->fs, e->dir, add_name, &n, NULL), OK);
+    for (size_t i = 0; i < n.n; i++)
+        if (strstr(n.v[i], ".pack"))
+            snprintf(path, sizeof path, "%s/%s", e->dir, n.v[i]);
+    names_free(&n);
+    add(e, b, 2);
+    FILE *f = fopen(path, "r+");
+    assert_non_null(f);
+    char bytes[4096] = "";
+    size_t size = fread(bytes, 1, sizeof bytes, f);
+    char *kept = memmem(bytes, size, "`kept", 5); /* one run of the page, not the other */
+    assert_non_null(kept);
+    fseek(f, kept - bytes, SEEK_SET);
+    fputs("????", f);
+    fclose(f);
+    reopen(e);
+    struct filtering g;
+    size_t rewritten;
+    assert_int_equal(rewrite(e, &(struct cold_span){2, 0, INT64_MAX}, 1, NULL, &rewritten, &g), ERR_CORRUPT);
+    assert_true(rewritten == 1 && g.left == 1); /* somebody may still save what is damaged of it */
+    check_read(e, 1, 4 * SPAN, INT64_MAX, "1/4:1..9=`kept ");
+    check_read(e, 2, 0, INT64_MAX, "2/3:1..9=`dead ");
+    assert_int_equal(count_files(e), 2 + 1);
+}
+
+/* Points that a deletion killed must not get under the position of a part that came after it. */
+static void parts_are_masked_before_they_become_one(void **state)
+{
+    struct env *e = *state;
+    e->tombstones = tombstones_new();
+    reopen(e);
+    struct buf blocks = BUF_INIT;
+    struct part p[2];
+    buf_reserve(&blocks, 1000);
+    for (int i = 0; i < 2; i++) {
+        struct slots s;
+        slots_init(&s, 240);
+        for (uint32_t k = 0; k < 20; k++) {
+            slot_set(s.present, k + 10 * (uint32_t)i);
+            s.value[k + 10 * (uint32_t)i] = i;
+        }
+        size_t at = blocks.len;
+        codec_encode(&(struct codec_in){s.n, s.present, s.value}, &blocks);
+        p[i] =
+            (struct part){{1, MINUTE, 3 * SPAN, i ? 20 : 5}, i ? 11 : 1, blocks.data + at, blocks.len - at};
+    }
+    struct tombstone t = {1, false, 3 * SPAN, 4 * SPAN, 10};
+    tombstones_add(e->tombstones, &t, 1);
+    add(e, p, 2);
+    struct buf text = BUF_INIT;
+    struct err err = ERR_INIT;
+    assert_int_equal(cold_read(e->cold, 1, MINUTE, 0, INT64_MAX, print_part, &text, &err), OK);
+    assert_non_null(strstr(buf_str(&text), "1/3:11..20="));
+    assert_null(strstr(buf_str(&text), "1..5="));
+    assert_int_equal(stats(e).points, 20);
+    buf_release(&text);
+    buf_release(&blocks);
+}
+
 static void a_read_keeps_its_packs(void **state)
 {
     struct env *e = *state;
@@ -557,6 +717,9 @@ int main(void)
         EACH(a_part_out_of_order_is_refused),
         EACH(a_merge_keeps_the_newer_of_equal_keys),
         EACH(a_merge_can_be_stopped),
+        EACH(what_was_deleted_leaves_the_packs),
+        EACH(parts_are_masked_before_they_become_one),
+        cmocka_unit_test_setup_teardown(a_damaged_pack_is_left, setup_files, teardown),
         EACH(a_read_keeps_its_packs),
         EACH(other_blocks_stay_as_they_are),
         EACH(large_additions_are_cut_into_packs),

@@ -3,6 +3,7 @@
 #include "codec/codec.h"
 #include "codec/rollup_block.h"
 #include "warm/warm_fault.h"
+#include "warm/warm_masked.h"
 #include "warm/warm_mem.h"
 #include "writer/rollup.h"
 
@@ -385,6 +386,79 @@ static void a_rebuild_from_a_damaged_base_takes_nothing_away(void **state)
     env_free(e);
 }
 
+/* --- deletion --- */
+
+/* As the sweep does it: the base is masked, the roll-ups are made again. */
+static uint64_t erase(struct env *e, const struct tombstone *t, int64_t whole_from_ms)
+{
+    struct tombstones *all = tombstones_new();
+    struct warm *masked = warm_masked_new(e->warm, all);
+    struct err err = ERR_INIT;
+    int64_t coarsest = e->retention.archives[e->retention.narchives - 1].step_ms, chunk = coarsest,
+            end = T0 + (int64_t)SLOTS * base_step(e);
+    uint64_t left = 0;
+    tombstones_add(all, t, 1);
+    e->maker.warm = masked;
+    for (int64_t at = floor_to(T0, chunk); at < end; at += chunk) {
+        flush_batch_clear(&e->batch);
+        assert_int_equal(
+            rollup_erase(&e->maker, &e->batch, t, base_step(e), at, at + chunk, whole_from_ms, &left, &err),
+            OK);
+        assert_int_equal(flush_batch_put(&e->batch, e->warm, &err), OK);
+    }
+    e->maker.warm = e->warm;
+    warm_free(masked);
+    tombstones_free(all);
+    return left;
+}
+
+static void what_a_deletion_touched_is_made_again(void **state)
+{
+    for (int round = 0; round < 10; round++) {
+        struct env *e = env_new((uint32_t[]){60, 300, 3600, 86400}, 4);
+        for (int i = 0; i < 10; i++)
+            random_points(e, 5 + (size_t)rand() % (SLOTS - 5));
+        flush(e, 100);
+        size_t from = (size_t)rand() % SLOTS, until = from + 1 + (size_t)rand() % (round % 2 ? 20 : SLOTS);
+        struct tombstone t = {SERIES, false, T0 + (int64_t)from * 60000, T0 + (int64_t)until * 60000,
+                              e->pos + 1};
+        for (size_t i = from; i < until && i < SLOTS; i++)
+            e->value[i] = column_missing();
+        assert_int_equal(erase(e, &t, T0), 0);
+        check_archives(e);
+        assert_int_equal(erase(e, &t, T0), 0); /* and the same again */
+        check_archives(e);
+        env_free(e);
+    }
+}
+
+/* Of the first day only roll-ups are left. */
+static void what_cannot_be_made_again_goes_whole_or_stays(void **state)
+{
+    struct env *e = env_new((uint32_t[]){60, 300, 86400}, 3);
+    struct err err = ERR_INIT;
+    for (size_t i = 0; i < 2880; i++)
+        write_point(e, i, 1);
+    flush(e, 100);
+    assert_int_equal(warm_expire(e->warm, 60000, T0 + DAY, &err), OK);
+    struct tombstone t = {SERIES, false, T0 + 7 * 3600000 + 60000, T0 + DAY + 7 * 3600000 + 60000,
+                          e->pos + 1};
+    assert_int_equal(erase(e, &t, T0 + DAY), 2); /* a slot of five minutes and the day */
+    struct found day = stored(e, 86400000, window_start(T0, 86400000));
+    uint32_t at = window_slot(T0, 86400000);
+    assert_true(day.r.field[ROLLUP_COUNT][at] == 1440);
+    assert_true(day.r.field[ROLLUP_COUNT][at + 1] == 1440 - 7 * 60 - 1);
+    for (int64_t ts = T0; ts < T0 + 2 * DAY; ts += 300000) {
+        struct found f = stored(e, 300000, window_start(ts, 300000));
+        uint32_t i = window_slot(ts, 300000);
+        bool before = ts < T0 + 7 * 3600000 + 300000, after = ts >= T0 + DAY + 7 * 3600000;
+        assert_int_equal(slot_get(f.r.present, i), before || after);
+        if (before || after)
+            assert_true(f.r.field[ROLLUP_COUNT][i] == (ts == T0 + DAY + 7 * 3600000 ? 4 : 5));
+    }
+    env_free(e);
+}
+
 static void a_warm_that_fails_is_told(void **state)
 {
     struct env *e = env_new((uint32_t[]){60, 300}, 2);
@@ -412,6 +486,8 @@ int main(void)
         cmocka_unit_test(a_rebuild_makes_the_same),
         cmocka_unit_test(a_rebuild_mends_what_counts_too_much),
         cmocka_unit_test(a_rebuild_from_a_damaged_base_takes_nothing_away),
+        cmocka_unit_test(what_a_deletion_touched_is_made_again),
+        cmocka_unit_test(what_cannot_be_made_again_goes_whole_or_stays),
         cmocka_unit_test(a_warm_that_fails_is_told),
     };
     return cmocka_run_group_tests_name("rollup_writer", tests, NULL, NULL);
