@@ -124,7 +124,7 @@ static void open_stores(struct world *w)
         .fs = fs_posix(),
         .create = true};
     assert_int_equal(cold_files_open(&fo, &w->cold, &err), OK);
-    w->tiered = warm_tiered_new(w->store, w->cold);
+    w->tiered = warm_tiered_cached_new(w->store, w->cold, 1 << 20, NULL);
     w->warm = warm_masked_new(w->tiered, catalog_tombstones(w->catalog));
 }
 
