@@ -243,7 +243,7 @@ static void end_process(struct world *w)
     w->store = w->o.rocksdb ? NULL : w->store;
 }
 
-void world_unmark_warm(struct world *w)
+static void unmark_warm(struct world *w)
 {
     if (w->marked)
         shell(w, "rm -rf %s/marked");
@@ -256,17 +256,20 @@ void world_mark_warm(struct world *w)
     char path[128];
     if (!w->o.rocksdb)
         return;
-    world_unmark_warm(w);
+    unmark_warm(w);
     path_of(w, "marked", path);
     if (warm_snapshot(w->store, path, &err) != OK)
         fail_msg("mark: %s", err.text);
     w->marked = true;
+    w->marked_syncs = warm_fault_calls(w->faults, WARM_FAULT_SYNC);
 }
 
 void world_crash(struct world *w, enum world_crash how)
 {
     if (how == WORLD_CUT)
         sim_fs_cut(w->disk); /* first: closing must not sync any more */
+    if (w->marked && w->marked_syncs != warm_fault_calls(w->faults, WARM_FAULT_SYNC))
+        unmark_warm(w);
     end_process(w);
     sim_fs_power_on(w->disk);
     if (w->marked)
@@ -274,6 +277,15 @@ void world_crash(struct world *w, enum world_crash how)
     w->marked = false;
     if (!w->o.rocksdb)
         warm_mem_cut(w->store);
+}
+
+void world_stop(struct world *w)
+{
+    assert_true(w->o.log);
+    unmark_warm(w);
+    stream_close(w->stream);
+    writer_stop(w->writer, clock_wall_ms(clock_of(w)) + 10000);
+    end_process(w);
 }
 
 void world_free(struct world *w)

@@ -51,7 +51,8 @@ struct world {
     struct sim_fs *disk;
     struct stream *stream;
     struct warm *store; /* warm itself */
-    bool marked;        /* see world_mark_warm */
+    bool marked;        /* see world_mark_warm; and the syncs until then */
+    uint64_t marked_syncs;
     /* of a process */
     unsigned lanes; /* the stream's, those of an earlier count included */
     struct catalog *catalog;
@@ -80,10 +81,11 @@ enum world_crash {
 };
 /* The process ends where it is, nothing is flushed. warm has what was synced, or: world_mark_warm. */
 void world_crash(struct world *w, enum world_crash how);
-/* For RocksDB, which would write its memory on closing: the next crash leaves what it has now. Until the next
- * sync; whoever syncs unmarks. */
+/* A clean end: the stream closed, everything flushed. Only with `log`. */
+void world_stop(struct world *w);
+/* For RocksDB, which would write its memory on closing: the next crash leaves what it has now, unless it is
+ * synced until then. */
 void world_mark_warm(struct world *w);
-void world_unmark_warm(struct world *w);
 
 /* One more point for the next world_submit. The name is copied. */
 struct sample *world_add(struct world *w, const char *name, int64_t ts_ms, double value);
