@@ -38,7 +38,8 @@ static const char *const legend_types[] = {
 #define X_FILES_FACTOR TAKES("xFilesFactor", P_FLOAT)
 #define WINDOWS        "[5, 7, 10, \"1min\", \"5min\", \"10min\", \"30min\", \"1hour\"]"
 #define WINDOW         {.name = "windowSize", .type = P_INT_OR_INTERVAL, .flags = REQUIRED, .suggestions = WINDOWS}
-#define INTERVAL       {.name = "intervalString", .type = P_INTERVAL, .flags = REQUIRED, .suggestions = "[\"10min\", \"1h\", \"1d\"]"}
+#define INTERVAL       {.name = "intervalString", .type = P_INTERVAL, .flags = REQUIRED, \
+                       .suggestions = "[\"10min\", \"1h\", \"1d\"]"}
 #define BOOTSTRAP      {.name = "bootstrapInterval", .type = P_INTERVAL, \
                        .def = {.kind = V_STRING, .s = "7d"}, .suggestions = "[\"7d\", \"30d\"]"}
 #define SEASONALITY    {.name = "seasonality", .type = P_INTERVAL, \
