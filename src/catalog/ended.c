@@ -80,6 +80,8 @@ struct catalog_ended *ended_changes(const struct ended *e, size_t *n)
 void ended_changes_kept(struct ended *e, size_t n)
 {
     assert(n <= e->nchanges);
+    if (n == 0)
+        return; /* there may be no list at all */
     memmove(e->changes, e->changes + n, (e->nchanges - n) * sizeof *e->changes);
     e->nchanges -= n;
 }

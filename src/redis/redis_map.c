@@ -67,7 +67,10 @@ bool redis_address_parse(const char *text, size_t n, struct redis_address *out)
 bool redis_redirection(const char *text, unsigned *slot, struct redis_address *out)
 {
     const char *end = text + strlen(text), *p = strchr(text, ' ');
-    if (!p++ || !number(&p, end, REDIS_SLOTS - 1, slot) || p == end || *p++ != ' ')
+    if (!p)
+        return false;
+    p++;
+    if (!number(&p, end, REDIS_SLOTS - 1, slot) || p == end || *p++ != ' ')
         return false;
     return redis_address_parse(p, (size_t)(end - p), out);
 }

@@ -30,7 +30,7 @@ struct part_list *part_list_new(void)
 
 static void point_into_blocks(struct part_list *l)
 {
-    for (size_t i = 0, at = 0; i < l->n; at += l->v[i++].part.size)
+    for (size_t i = 0, at = 0; l->blocks.data && i < l->n; at += l->v[i++].part.size)
         l->v[i].part.data = l->blocks.data + at;
 }
 
@@ -42,11 +42,12 @@ void part_list_add(struct part_list *l, const struct part *p, unsigned from)
     }
     struct item *i = &l->v[l->n++];
     *i = (struct item){*p, from};
-    i->part.data = l->blocks.data + l->blocks.len;
     uint8_t *before = l->blocks.data;
     buf_append(&l->blocks, p->data, p->size);
     if (l->blocks.data != before)
         point_into_blocks(l);
+    else if (before)
+        i->part.data = before + l->blocks.len - p->size;
 }
 
 void part_list_seal(struct part_list *l)
