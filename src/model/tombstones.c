@@ -287,7 +287,8 @@ void tombstones_changes_kept(struct tombstones *t, size_t n)
 {
     pthread_rwlock_wrlock(&t->lock);
     assert(n <= t->nchanges);
-    memmove(t->changes, t->changes + n, (t->nchanges - n) * sizeof *t->changes);
+    if (n) /* else there may be no list at all */
+        memmove(t->changes, t->changes + n, (t->nchanges - n) * sizeof *t->changes);
     t->nchanges -= n;
     pthread_rwlock_unlock(&t->lock);
 }
