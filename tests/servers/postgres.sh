@@ -31,7 +31,12 @@ start() {
 case $1 in
 start) start ;;
 stop) (cd / && "${as[@]}" "$bin/pg_ctl" -D "$dir/data" -m immediate -w stop >/dev/null) ;;
-kill) kill -9 -- $(head -n 1 "$dir/data/postmaster.pid") ;;
+kill)
+    # With its children: one that serves a connection would go on for a moment.
+    pid=$(head -n 1 "$dir/data/postmaster.pid")
+    read -r -a children <"/proc/$pid/task/$pid/children" || true
+    kill -9 "$pid" "${children[@]}"
+    ;;
 *)
     echo "usage: postgres.sh start|stop|kill DIR" >&2
     exit 2
