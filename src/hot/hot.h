@@ -35,7 +35,8 @@ typedef int (*hot_window_fn)(void *ctx, const struct hot_window *w);
 
 struct hot_stats {
     uint64_t series, windows; /* held now */
-    uint64_t bytes;           /* memory, estimate */
+    uint64_t bytes;           /* memory, estimate; it may be kept for later when windows leave */
+    uint64_t held_bytes;      /* of that, what the windows held now take */
     uint64_t late_points;     /* applied to a window other than the series' newest */
 };
 

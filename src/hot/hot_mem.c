@@ -367,6 +367,7 @@ static void mem_get_stats(struct hot *h, struct hot_stats *out)
         out->series += s->series;
         out->windows += s->windows;
         out->bytes += s->slab_bytes + s->closed_bytes + (uint64_t)s->npages * PAGE_SERIES * sizeof(void *);
+        out->held_bytes += s->windows * sizeof(struct hot_owin) + s->closed_bytes;
         out->late_points += s->late_points;
         pthread_mutex_unlock(&s->mtx);
     }

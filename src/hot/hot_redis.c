@@ -42,6 +42,7 @@ static void get_stats(struct hot *h, struct hot_stats *out)
         out->late_points += p->late_points;
         pthread_mutex_unlock(&p->mtx);
     }
+    out->held_bytes = out->bytes;
     /* Whoever bounds hot by its size makes room then. */
     if (out->windows && clock_mono_ms(r->o.clock) < atomic_load(&r->full_until_ms))
         out->bytes = UINT64_MAX / 4;

@@ -145,13 +145,13 @@ int flush_lanes(struct writer *w, struct err *err)
 {
     struct hot_stats stats;
     hot_get_stats(w->o.hot, &stats);
-    atomic_store(&w->hot_bytes, stats.bytes);
+    atomic_store(&w->hot_bytes, stats.held_bytes);
     int rc = OK;
     for (unsigned i = 0; i < w->o.lanes; i++) {
         struct err why = ERR_INIT;
         if (!lane_held(&w->lanes[i]))
             continue;
-        int one = flush_lane(&w->lanes[i], stats.bytes > w->o.hot_max_bytes, &w->taken, &why);
+        int one = flush_lane(&w->lanes[i], stats.held_bytes > w->o.hot_max_bytes, &w->taken, &why);
         if (one == OK)
             continue;
         counter_add(w->flush_errors, 1);
