@@ -353,6 +353,7 @@ static void *mover_main(void *arg)
 {
     struct mover *m = arg;
     thread_name("carat-mover");
+    thread_background();
     do
         (void)!mover_round(m, NULL); /* counted and logged there */
     while (!pause_ms(m, m->o.interval_ms));
