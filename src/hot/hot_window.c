@@ -1,5 +1,6 @@
 #include "hot/hot_window.h"
 
+#include "base/bytes.h"
 #include "base/mem.h"
 #include "codec/codec.h"
 
@@ -9,6 +10,9 @@
 
 /* The largest block of 16 slots is the raw one: format, presence and 128 bytes of values. */
 #define BLOCK_MAX 255
+#define RAW       0x80 /* of an entry's group */
+
+_Static_assert(WINDOW_SLOTS_MAX / HOT_GROUP_SLOTS < RAW, "groups are told from the mark");
 
 void hot_owin_init(struct hot_owin *w, int64_t start_ms, uint32_t step_ms, uint32_t nslots, uint64_t pos)
 {
@@ -32,39 +36,54 @@ static uint32_t group_slots(const struct hot_owin *w, unsigned group)
     return left < HOT_GROUP_SLOTS ? left : HOT_GROUP_SLOTS;
 }
 
+static unsigned entry_group(const struct hot_owin *w, size_t at)
+{
+    return w->closed[at] & ~RAW;
+}
+
+static bool entry_is_raw(const struct hot_owin *w, size_t at)
+{
+    return w->closed[at] & RAW;
+}
+
+static size_t entry_size(const struct hot_owin *w, size_t at)
+{
+    return 2u + w->closed[at + 1];
+}
+
 /* Offset of the entry of `group`, or of the first entry after it. */
 static size_t entry_at(const struct hot_owin *w, unsigned group)
 {
     size_t at = 0;
-    while (at < w->closed_size && w->closed[at] < group)
-        at += 2u + w->closed[at + 1];
+    while (at < w->closed_size && entry_group(w, at) < group)
+        at += entry_size(w, at);
     return at;
 }
 
 static bool entry_is(const struct hot_owin *w, size_t at, unsigned group)
 {
-    return at < w->closed_size && w->closed[at] == group;
+    return at < w->closed_size && entry_group(w, at) == group;
 }
 
 static uint16_t entry_decode(const struct hot_owin *w, size_t at, double *value)
 {
     uint64_t present = 0;
+    const uint8_t *p = w->closed + at + 2;
+    if (entry_is_raw(w, at)) {
+        memcpy(value, p + 2, w->closed[at + 1] - 2u);
+        return get_u16le(p);
+    }
     struct err err = ERR_INIT;
-    int rc = codec_decode(w->closed + at + 2, w->closed[at + 1], group_slots(w, w->closed[at]), &present,
-                          value, &err);
+    int rc = codec_decode(p, w->closed[at + 1], group_slots(w, entry_group(w, at)), &present, value, &err);
     assert(rc == OK); /* our own memory: anything else is our bug */
     return (uint16_t)present;
 }
 
-/* Puts an entry in place of `old_size` bytes at `at`. */
-static void entry_store(struct hot_owin *w, size_t at, size_t old_size, unsigned group, uint16_t present,
-                        const double *value, struct buf *scratch)
+/* Makes room for an entry with so many bytes in place of `old_size` at `at`. Where they go. */
+static uint8_t *entry_room(struct hot_owin *w, size_t at, size_t old_size, uint8_t group, size_t bytes)
 {
-    uint64_t bits = present;
-    buf_clear(scratch);
-    codec_encode(&(struct codec_in){group_slots(w, group), &bits, value}, scratch);
-    assert(scratch->len <= BLOCK_MAX);
-    size_t new_size = 2 + scratch->len, tail = w->closed_size - at - old_size;
+    assert(bytes <= BLOCK_MAX);
+    size_t new_size = 2 + bytes, tail = w->closed_size - at - old_size;
     size_t size = at + new_size + tail;
     assert(size <= UINT16_MAX);
     if (size > w->closed_cap) {
@@ -72,15 +91,33 @@ static void entry_store(struct hot_owin *w, size_t at, size_t old_size, unsigned
         w->closed = xrealloc(w->closed, w->closed_cap);
     }
     memmove(w->closed + at + new_size, w->closed + at + old_size, tail);
-    w->closed[at] = (uint8_t)group;
-    w->closed[at + 1] = (uint8_t)scratch->len;
-    memcpy(w->closed + at + 2, scratch->data, scratch->len);
+    w->closed[at] = group;
+    w->closed[at + 1] = (uint8_t)bytes;
     w->closed_size = (uint16_t)size;
+    return w->closed + at + 2;
+}
+
+static void entry_store(struct hot_owin *w, size_t at, size_t old_size, unsigned group, uint16_t present,
+                        const double *value, struct buf *scratch)
+{
+    uint64_t bits = present;
+    buf_clear(scratch);
+    codec_encode(&(struct codec_in){group_slots(w, group), &bits, value}, scratch);
+    memcpy(entry_room(w, at, old_size, (uint8_t)group, scratch->len), scratch->data, scratch->len);
+}
+
+static void entry_store_raw(struct hot_owin *w, size_t at, size_t old_size, unsigned group, uint16_t present,
+                            const double *value)
+{
+    size_t size = group_slots(w, group) * sizeof *value;
+    uint8_t *p = entry_room(w, at, old_size, (uint8_t)(group | RAW), 2 + size);
+    put_u16le(p, present);
+    memcpy(p + 2, value, size);
 }
 
 static void entry_remove(struct hot_owin *w, size_t at)
 {
-    size_t size = 2u + w->closed[at + 1];
+    size_t size = entry_size(w, at);
     memmove(w->closed + at, w->closed + at + size, w->closed_size - at - size);
     w->closed_size = (uint16_t)(w->closed_size - size);
 }
@@ -104,17 +141,28 @@ static void open_group(struct hot_owin *w, unsigned group, struct buf *scratch)
     entry_remove(w, at);
 }
 
+/* A group that late points are filling has most of them still to come: it is raw until it is full. */
 static void patch_closed(struct hot_owin *w, unsigned group, unsigned i, double v, struct buf *scratch)
 {
     double value[HOT_GROUP_SLOTS] = {0};
-    uint16_t present = 0;
+    uint16_t present = 0, full = (uint16_t)((1u << group_slots(w, group)) - 1);
     size_t at = entry_at(w, group), old_size = 0;
     if (entry_is(w, at, group)) {
+        uint8_t *raw = entry_is_raw(w, at) ? w->closed + at + 2 : NULL;
+        if (raw && (get_u16le(raw) | 1u << i) != full) {
+            put_u16le(raw, (uint16_t)(get_u16le(raw) | 1u << i));
+            memcpy(raw + 2 + i * sizeof v, &v, sizeof v);
+            return;
+        }
         present = entry_decode(w, at, value);
-        old_size = 2u + w->closed[at + 1];
+        old_size = entry_size(w, at);
     }
     value[i] = v;
-    entry_store(w, at, old_size, group, present | (uint16_t)(1u << i), value, scratch);
+    present |= (uint16_t)(1u << i);
+    if (present == full)
+        entry_store(w, at, old_size, group, present, value, scratch);
+    else
+        entry_store_raw(w, at, old_size, group, present, value);
 }
 
 void hot_owin_set_slow(struct hot_owin *w, uint32_t slot, double value, struct buf *scratch)
@@ -143,15 +191,15 @@ bool hot_owin_erase(struct hot_owin *w, uint32_t from, uint32_t until, struct bu
 {
     double value[HOT_GROUP_SLOTS];
     for (size_t at = 0; at < w->closed_size;) {
-        unsigned group = w->closed[at];
+        unsigned group = entry_group(w, at);
         uint16_t gone = group_bits(group, from, until), present = gone ? entry_decode(w, at, value) : 0;
         if (gone && !(present & ~gone)) {
             entry_remove(w, at);
             continue;
         }
         if (present & gone)
-            entry_store(w, at, 2u + w->closed[at + 1], group, (uint16_t)(present & ~gone), value, scratch);
-        at += 2u + w->closed[at + 1];
+            entry_store(w, at, entry_size(w, at), group, (uint16_t)(present & ~gone), value, scratch);
+        at += entry_size(w, at);
     }
     w->open_present &= (uint16_t)~group_bits(w->open_group, from, until);
     w->version++;
@@ -161,8 +209,8 @@ bool hot_owin_erase(struct hot_owin *w, uint32_t from, uint32_t until, struct bu
 void hot_owin_load(const struct hot_owin *w, struct slots *out)
 {
     slots_init(out, w->nslots);
-    for (size_t at = 0; at < w->closed_size; at += 2u + w->closed[at + 1]) {
-        unsigned base = w->closed[at] * HOT_GROUP_SLOTS;
+    for (size_t at = 0; at < w->closed_size; at += entry_size(w, at)) {
+        unsigned base = entry_group(w, at) * HOT_GROUP_SLOTS;
         uint64_t bits = entry_decode(w, at, out->value + base);
         out->present[base / 64] |= bits << (base % 64);
     }

@@ -4,8 +4,10 @@
  * included); the others wait encoded in `closed`, one entry a group, ascending:
  *
  *   u8 group | u8 size of block | block (codec/codec.h, 16 slots or the rest of the window)
+ *   u8 group + 128 | u8 size | u16 present | f64 for each slot
  *
- * A point for an older group is patched into its entry: decode, set, encode. So any write order gives
+ * A point for an older group is patched into its entry. While late points fill a group its entry is the
+ * second kind, and each is one store; with its last slot it becomes the first. So any write order gives
  * the same content, late points cost a fraction of a microsecond, and a quiet series costs its header and
  * one raw group. */
 #ifndef CARAT_HOT_HOT_WINDOW_H
