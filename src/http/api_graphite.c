@@ -104,7 +104,8 @@ static void send_reply(struct http_request *r, struct api_reply *reply)
             set_why(r, reply->why);
         if (reply->stream)
             http_reply_stream(r, 200, reply->content_type,
-                              &(struct http_stream){next_bytes, end_stream, reply->stream});
+                              &(struct http_stream){next_bytes, end_stream, reply->stream,
+                                                    json_stream_size(reply->stream)});
         else
             http_reply(r, 200, reply->content_type, &reply->body);
         return;

@@ -26,7 +26,7 @@
 /* Request line and headers of one connection, and libmicrohttpd's own books. A 16 KiB address leaves room
  * for the usual headers. Over it: 414 or 431. */
 #define CONNECTION_MEMORY (24u << 10)
-#define STREAM_BYTES      (64u << 10)
+#define STREAM_BYTES      (256u << 10)
 /* How much of a body that is too large is read and thrown away, so that a client that does not wait for
  * "100 Continue" gets to see its 413; after that the connection is closed. */
 #define SWALLOW_BYTES (64u << 20)
@@ -142,8 +142,8 @@ static struct MHD_Response *stream_response(struct http_stream *stream)
     struct sending *s = xcalloc(1, sizeof *s);
     s->stream = *stream;
     *stream = (struct http_stream){0};
-    struct MHD_Response *m =
-        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BYTES, take_some, s, sent);
+    struct MHD_Response *m = MHD_create_response_from_callback(
+        s->stream.size ? s->stream.size : MHD_SIZE_UNKNOWN, STREAM_BYTES, take_some, s, sent);
     if (!m)
         sent(s);
     return m;
@@ -154,7 +154,8 @@ static enum MHD_Result queue_reply(struct http_server *s, struct http_request *r
 {
     size_t len = r->reply.body.len;
     /* libmicrohttpd ends a chunked body that HEAD does not have (0.9.75): nothing must follow that. */
-    close_after = close_after || (r->reply.stream.next && !strcmp(r->method, "HEAD"));
+    close_after =
+        close_after || (r->reply.stream.next && !r->reply.stream.size && !strcmp(r->method, "HEAD"));
     struct MHD_Response *m =
         r->reply.stream.next
             ? stream_response(&r->reply.stream)

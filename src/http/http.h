@@ -66,8 +66,9 @@ struct http_stream {
     bool (*next)(void *ctx, const char **p, size_t *n);
     void (*free)(void *ctx); /* at the end, or when the client is gone */
     void *ctx;
+    uint64_t size; /* of the whole body, if it is known; else 0, and it is sent in chunks */
 };
-/* As http_reply with such a body, which it takes; sent in chunks. */
+/* As http_reply with such a body, which it takes. */
 void http_reply_stream(struct http_request *r, unsigned status, const char *content_type,
                        const struct http_stream *body);
 /* {"error":{"message":"..."}} */

@@ -30,11 +30,14 @@ const struct format *format_find(const char *name);
 int format_json(struct query_result *r, const struct format_options *o, struct buf *out,
                 struct err *err) must_check;
 
-/* The same a bit at a time, for answers that should not be in memory as a whole. Takes the result if it
+/* The same a bit at a time, for long answers: written by several threads, and in memory as a whole only up to
+ * some size. Takes the result if it
  * returns OK; ERR_INVALID as format_json. Helpers may be NULL; they are borrowed. */
 struct json_stream;
 int json_stream_new(struct query_result *r, const struct format_options *o, struct pool *helpers,
                     struct json_stream **out, struct err *err) must_check;
+/* How long all of it is; 0: that is not known. Before the first json_stream_next. */
+uint64_t json_stream_size(const struct json_stream *s);
 /* The next bytes, valid until the next call; false: there are no more. */
 bool json_stream_next(struct json_stream *s, const char **p, size_t *n);
 void json_stream_free(struct json_stream *s);

@@ -216,6 +216,7 @@ static void put_head(struct buf *b, const struct query_series *s, const struct f
 /* --- pieces: what can be written by itself --- */
 
 #define PIECE_POINTS 8192
+#define PIECE_BYTES  (PIECE_POINTS * 24) /* about */
 
 /* Some series whole, or a part of one. */
 struct piece {
@@ -352,11 +353,16 @@ int format_json(struct query_result *r, const struct format_options *o, struct b
 
 #define AHEAD 8
 
+/* Up to about 25 MB all pieces are written at the beginning: their length is known then, and what is sent
+ * need not be in chunks, which take some clients as long to read as all the rest together. */
+#define WHOLE_PIECES 128
+
 struct json_stream {
     struct json j;
     struct query_result result;
     struct pool *helpers;
-    struct buf text[AHEAD];
+    struct buf *text; /* as many as are written at a time */
+    size_t ahead;
     size_t next, ready, given; /* pieces: written so far; texts of them, and those that were handed out */
     _Atomic size_t taken;
     bool begun, ended;
@@ -367,6 +373,7 @@ static void write_pieces(void *ctx)
     struct json_stream *s = ctx;
     for (size_t i; (i = atomic_fetch_add(&s->taken, 1)) < s->ready;) {
         buf_clear(&s->text[i]);
+        buf_reserve(&s->text[i], PIECE_BYTES);
         put_piece(&s->text[i], &s->j, &s->j.v[s->next + i]);
     }
 }
@@ -374,9 +381,9 @@ static void write_pieces(void *ctx)
 static void write_some(struct json_stream *s)
 {
     s->given = 0;
-    s->ready = s->j.n - s->next < AHEAD ? s->j.n - s->next : AHEAD;
+    s->ready = s->j.n - s->next < s->ahead ? s->j.n - s->next : s->ahead;
     atomic_store(&s->taken, 0);
-    pool_run(s->helpers, s->ready > 1 ? AHEAD - 1 : 0, write_pieces, s);
+    pool_run(s->helpers, s->ready ? (unsigned)s->ready - 1 : 0, write_pieces, s);
     s->next += s->ready;
 }
 
@@ -417,8 +424,22 @@ int json_stream_new(struct query_result *r, const struct format_options *o, stru
         return rc;
     }
     memset(r, 0, sizeof *r);
+    s->ahead = s->j.n <= WHOLE_PIECES ? s->j.n : AHEAD;
+    s->text = xcalloc(s->ahead + 1, sizeof *s->text);
+    if (s->ahead == s->j.n)
+        write_some(s);
     *out = s;
     return OK;
+}
+
+uint64_t json_stream_size(const struct json_stream *s)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < s->ready; i++)
+        bytes += s->text[i].len;
+    return s->ahead < s->j.n ? 0
+           : bytes           ? bytes
+                             : 2; /* one byte less at the beginning, one more at the end */
 }
 
 void json_stream_free(struct json_stream *s)
@@ -426,7 +447,8 @@ void json_stream_free(struct json_stream *s)
     if (!s)
         return;
     query_result_release(&s->result);
-    for (size_t i = 0; i < AHEAD; i++)
+    for (size_t i = 0; i < s->ahead; i++)
         buf_release(&s->text[i]);
+    free(s->text);
     free(s);
 }

@@ -109,7 +109,10 @@ static void handle_stream(void *ctx, struct http_request *r)
     struct numbers *s = xcalloc(1, sizeof *s);
     s->f = ctx;
     s->n = (unsigned)atoi(http_arg(r, "n"));
-    http_reply_stream(r, 200, "text/plain", &(struct http_stream){next_number, free_numbers, s});
+    struct http_stream stream = {.next = next_number, .free = free_numbers, .ctx = s};
+    if (http_arg(r, "known"))
+        stream.size = (uint64_t)s->n * (s->n - 1) / 2;
+    http_reply_stream(r, 200, "text/plain", &stream);
 }
 
 static void handle_later(void *ctx, struct http_request *r)
@@ -674,8 +677,9 @@ static void bodies_made_while_sent_arrive_whole(void **state)
     struct fixture *f = *state;
     int fd = client_dial(f->port);
     for (unsigned round = 0; round < 3; round++) {
-        client_request(fd, "GET", "/stream?n=3000", "", NULL, &f->reply);
+        client_request(fd, "GET", round ? "/stream?n=3000" : "/stream?n=3000&known=1", "", NULL, &f->reply);
         assert_int_equal(f->reply.status, 200);
+        assert_true((client_header(&f->reply, "Content-Length") != NULL) == (round == 0));
         assert_int_equal(f->reply.body.len, 3000 * 2999 / 2);
         const char *p = client_body(&f->reply);
         for (unsigned i = 0; i < 3000; p += i++)
