@@ -35,6 +35,9 @@ class CaratQueries:
     def mean(self):
         return self.url('averageSeries(servers.*.cpu.*.percentage)')
 
+    def sum(self):
+        return self.url('sumSeries(servers.*.cpu.*.percentage)')
+
     def points(self, body):
         return sum(p[0] is not None for line in json.loads(body) for p in line['datapoints'])
 
@@ -55,6 +58,9 @@ class VictoriaQueries(CaratQueries):
     def mean(self):
         return self.url('avg({__name__=~"servers[.].*"})')
 
+    def sum(self):
+        return self.url('sum({__name__=~"servers[.].*"})')
+
     def points(self, body):
         return sum(len(line['values']) for line in json.loads(body)['data']['result'])
 
@@ -69,7 +75,8 @@ def measure(q, runs):
     rng = random.Random(7)
     rows = {}
     for what, make, count in (('1 series x 1,440', lambda: q.one(rng.randrange(SERIES)), 100 * runs),
-                              ('500 series x 1,440', q.many, 5 * runs), ('mean of 5,000 x 1,440', q.mean, 3 * runs)):
+                              ('500 series x 1,440', q.many, 5 * runs), ('mean of 5,000 x 1,440', q.mean, 3 * runs),
+                              ('sum of 5,000 x 1,440', q.sum, 3 * runs)):
         times = []
         for _ in range(count):
             t, body = timed(make())
@@ -99,8 +106,10 @@ def main():
     for make, queries in makers:
         with make() as s:
             servers.generate(a.generator, s, series=SERIES, points=POINTS, start=until - (POINTS - 1) * 60)
+            s.settle()
             s.stop()
             s.start()
+            s.settle()
             for what, (mid, low, high, points) in measure(queries(s, until), a.runs).items():
                 print(f'{s.name:17} {what:22} {mid:10.2f} {low:8.2f} {high:8.2f} {points:9}', flush=True)
             if s.name == 'carat':

@@ -79,6 +79,15 @@ class Server:
             fields = f.read().rsplit(') ', 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
 
+    def settle(self, timeout=60):
+        """Waits until what came in is worked off in the background, too: a second with little processor time."""
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            before = self.cpu_seconds()
+            time.sleep(1)
+            if self.cpu_seconds() - before < 0.1:
+                return
+
     def stop(self, sig=signal.SIGTERM):
         if self.process and self.process.poll() is None:
             self.process.send_signal(sig)

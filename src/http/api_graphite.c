@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "base/pool.h"
+#include "base/spare.h"
 #include "base/thread_name.h"
 #include "query/api.h"
 #include "query/format.h"
@@ -10,6 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define SPARE_BYTES (24u << 20) /* of the text of long answers, kept for the next one */
 
 struct waiting {
     struct waiting *next;
@@ -237,6 +240,7 @@ int api_graphite_new(const struct api_graphite_options *o, struct api_graphite *
     pthread_mutex_init(&a->mtx, NULL);
     pthread_cond_init(&a->wake, NULL);
     a->threads = xcalloc(threads, sizeof *a->threads);
+    a->env.spare = spare_new(SPARE_BYTES);
     int rc = pool_new(o->helpers, "carat-query", &a->env.helpers, err);
     if (rc < 0) {
         api_graphite_free(a);
@@ -280,6 +284,7 @@ void api_graphite_free(struct api_graphite *a)
         return;
     api_graphite_stop(a);
     pool_free(a->env.helpers);
+    spare_free(a->env.spare);
     pthread_cond_destroy(&a->wake);
     pthread_mutex_destroy(&a->mtx);
     free(a->threads);

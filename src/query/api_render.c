@@ -126,7 +126,7 @@ static int write(const struct query_env *env, const struct api_request *r, struc
                  struct query_result *result, struct api_reply *reply, struct err *err)
 {
     if (should_stream(r, q, result))
-        return json_stream_new(result, &q->options, env->helpers, &reply->stream, err);
+        return json_stream_new(result, &q->options, env->helpers, env->spare, &reply->stream, err);
     if (q->format)
         return q->format->write(result, &q->options, &reply->body, err);
     q->picture.from_s = q->query.from_s;

@@ -32,10 +32,11 @@ int format_json(struct query_result *r, const struct format_options *o, struct b
 
 /* The same a bit at a time, for long answers: written by several threads, and in memory as a whole only up to
  * some size. Takes the result if it
- * returns OK; ERR_INVALID as format_json. Helpers may be NULL; they are borrowed. */
+ * returns OK; ERR_INVALID as format_json. Helpers and spare buffers may be NULL; both
+ * are borrowed. */
 struct json_stream;
 int json_stream_new(struct query_result *r, const struct format_options *o, struct pool *helpers,
-                    struct json_stream **out, struct err *err) must_check;
+                    struct spare *spare, struct json_stream **out, struct err *err) must_check;
 /* How long all of it is; 0: that is not known. Before the first json_stream_next. */
 uint64_t json_stream_size(const struct json_stream *s);
 /* The next bytes, valid until the next call; false: there are no more. */

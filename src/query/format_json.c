@@ -2,6 +2,7 @@
 #include "base/digits.h"
 #include "base/mem.h"
 #include "base/pool.h"
+#include "base/spare.h"
 #include "query/format.h"
 #include "query/format_points.h"
 #include "query/pynum.h"
@@ -361,6 +362,7 @@ struct json_stream {
     struct json j;
     struct query_result result;
     struct pool *helpers;
+    struct spare *spare;
     struct buf *text; /* as many as are written at a time */
     size_t ahead;
     size_t next, ready, given; /* pieces: written so far; texts of them, and those that were handed out */
@@ -372,6 +374,8 @@ static void write_pieces(void *ctx)
 {
     struct json_stream *s = ctx;
     for (size_t i; (i = atomic_fetch_add(&s->taken, 1)) < s->ready;) {
+        if (!s->text[i].data)
+            s->text[i] = spare_take(s->spare);
         buf_clear(&s->text[i]);
         buf_reserve(&s->text[i], PIECE_BYTES);
         put_piece(&s->text[i], &s->j, &s->j.v[s->next + i]);
@@ -412,11 +416,12 @@ bool json_stream_next(struct json_stream *s, const char **p, size_t *n)
 }
 
 int json_stream_new(struct query_result *r, const struct format_options *o, struct pool *helpers,
-                    struct json_stream **out, struct err *err)
+                    struct spare *spare, struct json_stream **out, struct err *err)
 {
     struct json_stream *s = xcalloc(1, sizeof *s);
     s->result = *r;
     s->helpers = helpers;
+    s->spare = spare;
     int rc = json_init(&s->j, &s->result, o, err);
     *r = s->result; /* its arena may have grown */
     if (rc < 0) {
@@ -448,7 +453,7 @@ void json_stream_free(struct json_stream *s)
         return;
     query_result_release(&s->result);
     for (size_t i = 0; i < s->ahead; i++)
-        buf_release(&s->text[i]);
+        spare_give(s->spare, &s->text[i]);
     free(s->text);
     free(s);
 }

@@ -26,11 +26,13 @@ struct query_limits {
 };
 
 struct pool;
+struct spare;
 
 struct query_env {
     struct query_source *source; /* borrowed */
     struct query_limits limits;
     struct pool *helpers; /* borrowed; read beside the query's own thread; may be NULL */
+    struct spare *spare;  /* borrowed; for the text of answers; may be NULL */
 };
 
 /* A value for $name in template(); overrides the template's own. */

@@ -1,6 +1,7 @@
 /* Many series at once: read by several threads, and added up without being kept. The answers must be those of
  * one thread that keeps everything, bit for bit. */
 #include "base/pool.h"
+#include "base/spare.h"
 #include "query/format.h"
 
 #include "query_mem.h"
@@ -59,6 +60,7 @@ static int start(void **state)
             mem_set_point(&f->source, at, T0 + k * 300, random_value());
     }
     assert_int_equal(pool_new(3, "test", &f->env.helpers, &err), OK);
+    f->env.spare = spare_new(1 << 20);
     f->env.source = &f->source.base;
     f->request = (struct query_request){
         .ntargets = 1, .from_s = T0 - 60, .until_s = T0 + (POINTS + 5) * 60, .now_s = 1 << 30};
@@ -71,6 +73,7 @@ static int stop(void **state)
     struct fixture *f = *state;
     mem_release(&f->source);
     pool_free(f->env.helpers);
+    spare_free(f->env.spare);
     free(f);
     return 0;
 }
@@ -210,7 +213,7 @@ static void stream_is_the_text(struct fixture *f, const char *target, const stru
     ask(f, target, &a);
     ask(f, target, &b);
     assert_int_equal(format_json(&a, o, &whole, &err), OK);
-    assert_int_equal(json_stream_new(&b, o, f->env.helpers, &s, &err), OK);
+    assert_int_equal(json_stream_new(&b, o, f->env.helpers, f->env.spare, &s, &err), OK);
     uint64_t size = json_stream_size(s);
     while (json_stream_next(s, &p, &n)) {
         assert_true(n > 0);
@@ -252,7 +255,7 @@ static void what_cannot_be_shown_is_refused_before_the_first_byte(void **state)
     struct err err = ERR_INIT;
     struct format_options o = {.has_max_points = true, .max_points = 10};
     ask(f, "group(web.*.load,consolidateBy(odd.*.load,'nonsense'))", &r);
-    assert_int_equal(json_stream_new(&r, &o, f->env.helpers, &s, &err), ERR_INVALID);
+    assert_int_equal(json_stream_new(&r, &o, f->env.helpers, NULL, &s, &err), ERR_INVALID);
     query_result_release(&r);
 }
 
