@@ -125,6 +125,15 @@ void rollup_make_slot(struct rollup_slot *s, const struct column *base, int64_t 
         rollup_slot_add(s, base->values[i]); /* what is missing is a NaN */
 }
 
+void rollup_slot_add_column(struct rollup_slot *s, const struct column *base, int64_t from_ms,
+                            int64_t until_ms)
+{
+    int64_t first =
+        from_ms <= base->start_ms ? 0 : (from_ms - base->start_ms + base->step_ms - 1) / base->step_ms;
+    for (size_t i = (size_t)first; i < base->n && base->start_ms + (int64_t)i * base->step_ms < until_ms; i++)
+        rollup_slot_add(s, base->values[i]);
+}
+
 bool rollup_slot_replaces(const struct rollup_slot *made, const struct rollup_slot *stored)
 {
     return made->field[ROLLUP_COUNT] >= stored->field[ROLLUP_COUNT];

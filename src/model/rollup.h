@@ -53,6 +53,10 @@ bool rollup_equal(const struct rollup *a, const struct rollup *b);
  * cover the slot; what is missing in it was never sent. */
 void rollup_make_slot(struct rollup_slot *s, const struct column *base, int64_t from_ms, int64_t step_ms);
 
+/* Adds the column's points in [from_ms, until_ms), as far as it has that time. */
+void rollup_slot_add_column(struct rollup_slot *s, const struct column *base, int64_t from_ms,
+                            int64_t until_ms);
+
 /* Whether a slot made again replaces the stored one. Points are overwritten but never taken away, so a slot
  * that counts fewer was made from a base that is no longer whole (expired, damaged): the stored one knows
  * more. */
