@@ -267,7 +267,13 @@ static void get_metrics(struct api_mackerel *a, struct http_request *r, const ch
     struct err err = ERR_INIT;
     struct column c = {0};
     struct read_report report = {0};
-    int rc = reader_fetch(a->o.reader, e.id, from, to + 1, READ_SLOTS_MAX, &c, &report, &err);
+    struct read_spans spans;
+    struct read_sums none; /* they are for coarser steps than are needed */
+    struct read_range range = {.from_ms = from,
+                               .until_ms = to + 1,
+                               .now_ms = clock_wall_ms(a->o.clock),
+                               .max_slots = READ_SLOTS_MAX};
+    int rc = reader_fetch_planned(a->o.reader, e.id, &range, &c, &spans, &none, &report, &err);
     if (rc)
         reply_read_error(r, rc, &err);
     else if (check_report(r, &report) == 0)

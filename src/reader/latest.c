@@ -121,13 +121,18 @@ static int search_window(struct search *s, int64_t *ts_ms, double *value)
     return 1;
 }
 
-static int search(struct reader *r, uint32_t series, uint32_t step_ms, int64_t since_ms, int64_t *ts_ms,
-                  double *value, struct read_report *report)
+/* In one era. */
+static int search(struct reader *r, const struct layout *l, size_t era, uint32_t series, int64_t since_ms,
+                  int64_t *ts_ms, double *value, struct read_report *report)
 {
-    struct search s = {r,         series, step_ms, since_ms, window_start(since_ms, step_ms),
-                       INT64_MAX, {0},    {0},     report};
+    uint32_t step = l->era[era].step_ms;
+    int64_t from = layout_era_from(l, era), until = layout_era_until(l, era);
+    from = from > since_ms ? from : since_ms;
+    if (from >= until)
+        return 1;
+    struct search s = {r, series, step, from, window_start(from, step), until, {0}, {0}, report};
     int rc;
-    reader_read_hot(r, series, step_ms, since_ms, INT64_MAX, &s.hot, report);
+    reader_read_hot(r, series, step, from, until, &s.hot, report);
     begin_where_hot_has_points(&s);
     do
         rc = search_window(&s, ts_ms, value);
@@ -138,23 +143,35 @@ static int search(struct reader *r, uint32_t series, uint32_t step_ms, int64_t s
     return rc < 0 ? 1 : OK;
 }
 
-int reader_latest(struct reader *r, uint32_t series, int64_t since_ms, int64_t *ts_ms, double *value,
-                  struct read_report *report, struct err *err)
+static int latest(struct reader *r, const struct layout *l, uint32_t series, int64_t since_ms, int64_t *ts_ms,
+                  double *value, struct read_report *report)
 {
-    uint32_t step = catalog_step_ms(r->o.catalog, series);
-    if (step == 0)
-        return err_set(err, ERR_NOT_FOUND, "there is no series %u", series);
-    bool before = report->incomplete;
     unsigned tries = 0;
     uint64_t stamp;
     int rc;
-    reader_note_catching_up(r, report);
     do {
         stamp = reader_stamp(r, series);
-        rc = search(r, series, step, since_ms < 0 ? 0 : since_ms, ts_ms, value, report);
+        rc = 1;
+        for (size_t e = l->neras; e-- > 0 && rc == 1;)
+            rc = search(r, l, e, series, since_ms < 0 ? 0 : since_ms, ts_ms, value, report);
     } while (reader_stamp(r, series) != stamp && ++tries < READER_TRIES);
     if (tries == READER_TRIES)
         reader_tell_torn(report);
-    reader_count_incomplete(r, before, report);
+    return rc;
+}
+
+int reader_latest(struct reader *r, uint32_t series, int64_t since_ms, int64_t *ts_ms, double *value,
+                  struct read_report *report, struct err *err)
+{
+    struct layout l;
+    unsigned phase = reader_enter(r);
+    bool before = report->incomplete;
+    int rc = reader_layout(r, series, &l, err);
+    if (rc == OK) {
+        reader_note_catching_up(r, report);
+        rc = latest(r, &l, series, since_ms, ts_ms, value, report);
+        reader_count_incomplete(r, before, report);
+    }
+    reader_leave(r, phase);
     return rc;
 }

@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <time.h>
 
 struct reader *reader_new(const struct reader_options *o)
 {
@@ -185,19 +186,103 @@ void reader_end(struct reader *r, int64_t begun_us, uint64_t points)
     counter_add(r->points, points);
 }
 
-int reader_fetch(struct reader *r, uint32_t series, int64_t from_ms, int64_t until_ms, size_t max_slots,
-                 struct column *column, struct read_report *report, struct err *err)
+unsigned reader_enter(struct reader *r)
 {
-    bool before = report->incomplete;
+    unsigned phase = atomic_load(&r->phase) & 1;
+    atomic_fetch_add(&r->active[phase], 1);
+    return phase;
+}
+
+void reader_leave(struct reader *r, unsigned phase)
+{
+    atomic_fetch_sub(&r->active[phase], 1);
+}
+
+/* Twice: a read may have looked at the phase before it changed and be counted only after that. */
+void reader_quiesce(struct reader *r)
+{
+    for (int i = 0; i < 2; i++) {
+        unsigned before = atomic_fetch_add(&r->phase, 1) & 1;
+        while (atomic_load(&r->active[before]))
+            nanosleep(&(struct timespec){0, 1000000}, NULL);
+    }
+}
+
+int reader_layout(struct reader *r, uint32_t series, struct layout *out, struct err *err)
+{
+    static const struct retention base_only = {
+        .rule = "none", .narchives = 1, .archives = {{STEP_MIN_MS, INT64_MAX / 8}}};
+    const struct layout *now = NULL;
     uint32_t step = catalog_step_ms(r->o.catalog, series);
-    if (step == 0)
+    if (step && r->o.layouts && r->o.layouts(r->o.rules_ctx, series, &now, NULL)) {
+        *out = *now;
+        return OK;
+    }
+    if (step == 0 || r->o.layouts)
         return err_set(err, ERR_NOT_FOUND, "there is no series %u", series);
-    int rc = reader_make_column(series, step, from_ms, until_ms, max_slots, column, err);
+    const struct retention *all = r->o.archives ? r->o.archives(r->o.rules_ctx, series) : NULL;
+    layout_make(all ? all : &base_only, step, out);
+    if (!all)
+        out->narchives = 0;
+    return OK;
+}
+
+uint64_t reader_fill_points(struct reader *r, const struct layout *l, struct column *c, int64_t from_ms,
+                            struct read_report *report)
+{
+    uint64_t points = 0;
+    int64_t end = c->start_ms + (int64_t)c->n * c->step_ms;
+    for (size_t e = 0; e < l->neras; e++) {
+        int64_t from = layout_era_from(l, e), until = layout_era_until(l, e);
+        from = from > from_ms ? from : from_ms;
+        from = from > c->start_ms ? ceil_to(from, c->step_ms) : c->start_ms;
+        until = until < end ? until : end;
+        if (l->era[e].step_ms != c->step_ms || from >= until)
+            continue;
+        struct column part = *c;
+        part.start_ms = from;
+        part.n = (size_t)((until - from) / c->step_ms);
+        part.values += (from - c->start_ms) / c->step_ms;
+        points += reader_fill_column(r, &part, report);
+    }
+    return points;
+}
+
+static int fetch_points(struct reader *r, uint32_t series, uint32_t step_ms, int64_t from_ms,
+                        int64_t until_ms, size_t max_slots, struct column *column, struct read_report *report,
+                        struct err *err)
+{
+    struct layout l;
+    int rc = reader_layout(r, series, &l, err);
+    bool before = report->incomplete, had = step_ms == 0;
+    for (size_t i = 0; rc == OK && i < l.neras; i++)
+        had |= l.era[i].step_ms == step_ms;
+    if (rc == OK && !had)
+        rc = err_set(err, ERR_INVALID, "series %u has no points with a step of %u ms", series, step_ms);
+    if (rc == OK)
+        rc = reader_make_column(series, step_ms ? step_ms : layout_step_ms(&l), from_ms, until_ms, max_slots,
+                                column, err);
     if (rc < 0)
         return rc;
     int64_t begun = reader_begin(r, report);
-    uint64_t points = column->n ? reader_fill_column(r, column, report) : 0;
+    uint64_t points = reader_fill_points(r, &l, column, LAYOUT_EVER, report);
     reader_count_incomplete(r, before, report);
     reader_end(r, begun, points);
     return OK;
+}
+
+int reader_fetch_points(struct reader *r, uint32_t series, uint32_t step_ms, int64_t from_ms,
+                        int64_t until_ms, size_t max_slots, struct column *column, struct read_report *report,
+                        struct err *err)
+{
+    unsigned phase = reader_enter(r);
+    int rc = fetch_points(r, series, step_ms, from_ms, until_ms, max_slots, column, report, err);
+    reader_leave(r, phase);
+    return rc;
+}
+
+int reader_fetch(struct reader *r, uint32_t series, int64_t from_ms, int64_t until_ms, size_t max_slots,
+                 struct column *column, struct read_report *report, struct err *err)
+{
+    return reader_fetch_points(r, series, 0, from_ms, until_ms, max_slots, column, report, err);
 }

@@ -11,7 +11,7 @@
 #include "hot/hot.h"
 #include "model/aggregation.h"
 #include "model/column.h"
-#include "model/retention.h"
+#include "model/layout.h"
 #include "warm/warm.h"
 
 struct reader;
@@ -25,8 +25,10 @@ struct reader_options {
      * with *why. NULL: always complete. Cheap, any thread. */
     int (*complete)(void *ctx, struct err *why);
     void *complete_ctx;
-    /* Both may be NULL: only the base archive; average and 0.5. */
+    /* All may be NULL. `layouts` is what may be read of a series; without it what `archives` has been from
+     * the beginning; without both only the base archive. Without `aggregation` average and 0.5. */
     retention_of_fn archives;
+    layout_of_fn layouts;
     aggregation_of_fn aggregation;
     void *rules_ctx;
     /* Since when the base archive of a series has all its points: from there on what a deletion touched is
@@ -50,12 +52,21 @@ struct read_report {
 /* Of one of them: "hot", "warm", "cold". */
 const char *read_tier_name(unsigned tier);
 
-/* Values of one series for the slots that start in [from_ms, until_ms), on the series' own grid.
- * column->values is malloc'ed for the caller, NULL when n is 0. max_slots bounds n (ERR_LIMIT).
- * A tier that fails marks the report and the rest is still delivered; the status is then OK.
- * ERR_NOT_FOUND: no such series. Any thread. */
+/* Waits until every read that began before the call has ended: after it nothing goes by what `layouts` said
+ * before the call. For seconds if a query takes so long. One caller at a time. */
+void reader_quiesce(struct reader *r);
+
+/* Values of one series for the slots that start in [from_ms, until_ms), on the series' own grid: points that
+ * came while its step was another one are not among them. column->values is malloc'ed for the caller, NULL
+ * when n is 0. max_slots bounds n (ERR_LIMIT). A tier that fails marks the report and the rest is still
+ * delivered; the status is then OK. ERR_NOT_FOUND: no such series. Any thread. */
 int reader_fetch(struct reader *r, uint32_t series, int64_t from_ms, int64_t until_ms, size_t max_slots,
                  struct column *column, struct read_report *report, struct err *err) must_check;
+
+/* The same on the grid of an earlier step. ERR_INVALID: the series never had it. */
+int reader_fetch_points(struct reader *r, uint32_t series, uint32_t step_ms, int64_t from_ms,
+                        int64_t until_ms, size_t max_slots, struct column *column, struct read_report *report,
+                        struct err *err) must_check;
 
 /* The same from the archive with this step, a coarse one or the base, each slot as one value. Slots that hold
  * points not yet flushed are made from the base on the spot, so the answer is what the flush will store.
@@ -77,9 +88,10 @@ struct read_span {
     uint32_t step_ms; /* of the archive it was read from */
     unsigned tiers;   /* as in read_report */
 };
+#define READ_SPANS (LAYOUT_ERAS * (RETENTION_ARCHIVES + 1))
 struct read_spans {
     size_t n;
-    struct read_span span[RETENTION_ARCHIVES];
+    struct read_span span[READ_SPANS];
 };
 /* What the values of an answer's slots were made of, so that several can be put together as if from their
  * points. Both arrays are malloc'ed for the caller, as long as the column, NULL if its values are to be taken
@@ -95,7 +107,7 @@ int64_t reader_planned_step_ms(struct reader *r, uint32_t series, const struct r
 /* Values from the best archives for the range, on one grid: the coarsest step among them. Finer spans are
  * aggregated from their points' true sums and counts by the series' rule; a coarse slot with a smaller share
  * of its points (those up to now) than xFilesFactor has no value. column->step_ms tells the grid. With only
- * the base archive it is reader_fetch.
+ * the base archive it is reader_fetch, without what is older than it is kept.
  *
  * With max_step_ms the coarsest archive whose step is at most that is read where it gives what the finest one
  * would give after consolidation. For that the range must be kept in the base archive, and consolidation be

@@ -24,7 +24,8 @@ struct made_slot {
 
 struct walk {
     struct reader *r;
-    uint32_t series, base_step_ms, step_ms;
+    const struct layout *layout;
+    uint32_t series, step_ms;
     int64_t from_ms, until_ms;
     rollup_slot_fn fn;
     void *ctx;
@@ -38,36 +39,66 @@ struct walk {
 };
 
 /* A bit for each slot of the walk that hot has a point of. */
-static void mark_touched(const struct walk *w, const struct hot_window *h, uint64_t *touched)
+static void mark_touched(const struct walk *w, uint32_t base_step_ms, const struct hot_window *h,
+                         uint64_t *touched)
 {
     for (uint32_t i = 0; i < h->slots.n; i++) {
-        int64_t ts = h->window_ms + (int64_t)i * w->base_step_ms;
+        int64_t ts = h->window_ms + (int64_t)i * base_step_ms;
         if (slot_get(h->slots.present, i) && ts >= w->from_ms && ts < w->until_ms)
             slot_set(touched, (size_t)((ts - w->from_ms) / w->step_ms));
     }
 }
 
-static void make_piece(struct walk *w, int64_t from_ms, int64_t until_ms)
+/* The part of [*from_ms, *until_ms) that lies in an era; false: none. */
+static bool clip_to_era(const struct layout *l, size_t era, int64_t *from_ms, int64_t *until_ms)
+{
+    int64_t from = layout_era_from(l, era), until = layout_era_until(l, era);
+    *from_ms = *from_ms > from ? *from_ms : from;
+    *until_ms = *until_ms < until ? *until_ms : until;
+    return *from_ms < *until_ms;
+}
+
+static void add_points(struct walk *w, size_t era, struct made_slot *made, size_t n, int64_t from_ms,
+                       int64_t until_ms)
 {
     struct column c;
-    int rc = reader_make_column(w->series, w->base_step_ms, from_ms, until_ms, SIZE_MAX, &c, NULL);
-    assert(rc == OK && c.n);
+    int64_t from = from_ms, until = until_ms;
+    if (!clip_to_era(w->layout, era, &from, &until))
+        return;
+    int rc = reader_make_column(w->series, w->layout->era[era].step_ms, from, until, SIZE_MAX, &c, NULL);
+    assert(rc == OK);
     reader_fill_column(w->r, &c, w->report);
-    for (int64_t t = from_ms; t < until_ms; t += w->step_ms) {
-        if (w->nmade == w->cap) {
-            w->cap = w->cap ? w->cap * 2 : 64;
-            w->made = xrealloc(w->made, w->cap * sizeof *w->made);
-        }
-        struct made_slot *m = &w->made[w->nmade++];
-        m->ts_ms = t;
-        rollup_make_slot(&m->slot, &c, t, w->step_ms);
-    }
+    for (size_t i = 0; i < n; i++)
+        rollup_slot_add_column(&made[i].slot, &c, made[i].ts_ms, made[i].ts_ms + w->step_ms);
     free(c.values);
+}
+
+static void make_piece(struct walk *w, int64_t from_ms, int64_t until_ms)
+{
+    size_t n = (size_t)((until_ms - from_ms) / w->step_ms);
+    while (w->nmade + n > w->cap) {
+        w->cap = w->cap ? w->cap * 2 : 64;
+        w->made = xrealloc(w->made, w->cap * sizeof *w->made);
+    }
+    struct made_slot *made = &w->made[w->nmade];
+    for (size_t i = 0; i < n; i++)
+        made[i] = (struct made_slot){from_ms + (int64_t)i * w->step_ms, ROLLUP_SLOT_INIT};
+    for (size_t e = 0; e < w->layout->neras; e++)
+        add_points(w, e, made, n, from_ms, until_ms);
+    w->nmade += n;
+}
+
+static uint32_t finest_step(const struct layout *l)
+{
+    uint32_t step = UINT32_MAX;
+    for (size_t i = 0; i < l->neras; i++)
+        step = l->era[i].step_ms < step ? l->era[i].step_ms : step;
+    return step;
 }
 
 static void make_touched(struct walk *w, const uint64_t *touched, size_t n)
 {
-    size_t piece = PIECE_SLOTS / (w->step_ms / w->base_step_ms);
+    size_t piece = PIECE_SLOTS / (w->step_ms / finest_step(w->layout));
     for (size_t i = 0, j; i < n; i = j) {
         j = i + 1;
         if (!slot_get(touched, i))
@@ -76,6 +107,19 @@ static void make_touched(struct walk *w, const uint64_t *touched, size_t n)
             j++;
         make_piece(w, w->from_ms + (int64_t)i * w->step_ms, w->from_ms + (int64_t)j * w->step_ms);
     }
+}
+
+static void mark_era(struct walk *w, size_t era, uint64_t *touched)
+{
+    struct hot_copies hot = {0};
+    int64_t from = w->from_ms, until = w->until_ms;
+    uint32_t step = w->layout->era[era].step_ms;
+    if (!clip_to_era(w->layout, era, &from, &until))
+        return;
+    reader_read_hot(w->r, w->series, step, from, until, &hot, w->report);
+    for (size_t i = 0; i < hot.n; i++)
+        mark_touched(w, step, &hot.v[i], touched);
+    hot_copies_release(&hot);
 }
 
 /* A bit for each slot that holds something of a tombstone's range. Its stored value may still be that of the
@@ -114,18 +158,15 @@ static void mark_all_deleted(struct walk *w, uint64_t *touched, size_t n)
 
 static void make_from_base(struct walk *w)
 {
-    struct hot_copies hot = {0};
     size_t n = (size_t)((w->until_ms - w->from_ms) / w->step_ms);
     if (!n)
         return;
     uint64_t *touched = xcalloc(SLOTS_WORDS(n), sizeof *touched);
-    reader_read_hot(w->r, w->series, w->base_step_ms, w->from_ms, w->until_ms, &hot, w->report);
-    for (size_t i = 0; i < hot.n; i++)
-        mark_touched(w, &hot.v[i], touched);
+    for (size_t e = 0; e < w->layout->neras; e++)
+        mark_era(w, e, touched);
     mark_all_deleted(w, touched, n);
     make_touched(w, touched, n);
     free(touched);
-    hot_copies_release(&hot);
 }
 
 static void give(struct walk *w, int64_t ts_ms, const struct rollup_slot *s)
@@ -181,46 +222,60 @@ static int read_part(void *ctx, const struct part *p)
     return 0;
 }
 
-void reader_walk_rollups(struct reader *r, uint32_t series, uint32_t base_step_ms, uint32_t step_ms,
-                         int64_t from_ms, int64_t until_ms, rollup_slot_fn fn, void *ctx,
-                         struct read_report *report)
+/* Where every era is finer than the step. */
+static void walk_rollups(struct walk *w)
 {
-    assert(step_ms % base_step_ms == 0);
-    struct walk w = {.r = r,
-                     .series = series,
-                     .base_step_ms = base_step_ms,
-                     .step_ms = step_ms,
-                     .from_ms = from_ms,
-                     .until_ms = until_ms,
-                     .fn = fn,
-                     .ctx = ctx,
-                     .report = report};
-    make_from_base(&w);
-    reader_read_warm(r, series, step_ms, from_ms, until_ms, read_part, &w, report);
-    give_window(&w);
-    give_made_before(&w, INT64_MAX);
-    free(w.made);
-    free(w.dead);
+    make_from_base(w);
+    reader_read_warm(w->r, w->series, w->step_ms, w->from_ms, w->until_ms, read_part, w, w->report);
+    give_window(w);
+    give_made_before(w, INT64_MAX);
+    free(w->made);
+    free(w->dead);
+    w->made = NULL;
+    w->dead = NULL;
+    w->nmade = w->cap = w->next = 0;
 }
 
-void reader_walk_base(struct reader *r, uint32_t series, uint32_t base_step_ms, int64_t from_ms,
-                      int64_t until_ms, rollup_slot_fn fn, void *ctx, struct read_report *report)
+static void walk_points(const struct walk *w, uint32_t base_step_ms)
 {
-    for (int64_t at = from_ms; at < until_ms;) {
+    for (int64_t at = w->from_ms; at < w->until_ms;) {
         struct column c;
-        int64_t end = until_ms - at > (int64_t)PIECE_SLOTS * base_step_ms
+        int64_t end = w->until_ms - at > (int64_t)PIECE_SLOTS * base_step_ms
                           ? at + (int64_t)PIECE_SLOTS * base_step_ms
-                          : until_ms;
-        int rc = reader_make_column(series, base_step_ms, at, end, SIZE_MAX, &c, NULL);
+                          : w->until_ms;
+        int rc = reader_make_column(w->series, base_step_ms, at, end, SIZE_MAX, &c, NULL);
         assert(rc == OK);
-        reader_fill_column(r, &c, report);
+        if (c.n)
+            reader_fill_column(w->r, &c, w->report);
         for (size_t i = 0; i < c.n; i++) {
             struct rollup_slot s = ROLLUP_SLOT_INIT;
             rollup_slot_add(&s, c.values[i]);
             if (s.field[ROLLUP_COUNT] > 0)
-                fn(ctx, c.start_ms + (int64_t)i * base_step_ms, &s);
+                w->fn(w->ctx, c.start_ms + (int64_t)i * base_step_ms, &s);
         }
         free(c.values);
         at = end;
+    }
+}
+
+void reader_walk(struct reader *r, const struct layout *l, uint32_t series, uint32_t step_ms, int64_t from_ms,
+                 int64_t until_ms, rollup_slot_fn fn, void *ctx, struct read_report *report)
+{
+    bool archive = layout_find(l, step_ms) != NULL;
+    struct walk w = {
+        .r = r, .layout = l, .series = series, .step_ms = step_ms, .fn = fn, .ctx = ctx, .report = report};
+    for (size_t e = 0; e < l->neras; e++) {
+        w.from_ms = from_ms;
+        w.until_ms = until_ms;
+        if (!clip_to_era(l, e, &w.from_ms, &w.until_ms))
+            continue;
+        if (!archive || l->era[e].step_ms >= step_ms) {
+            walk_points(&w, l->era[e].step_ms);
+            continue;
+        }
+        /* A slot may lie in several eras that are finer: they are gone over together. */
+        for (; e + 1 < l->neras && l->era[e + 1].step_ms < step_ms; e++)
+            w.until_ms = layout_era_until(l, e + 1) < until_ms ? layout_era_until(l, e + 1) : until_ms;
+        walk_rollups(&w);
     }
 }

@@ -50,15 +50,16 @@ int lane_apply(struct lane *l, const struct stream_record *rec, struct err *err)
     bool followed = false;
     for (uint32_t i = 0; i < b.npoints; i++) {
         uint32_t id = batch_ref(&b, i);
-        uint32_t step_ms = catalog_step_ms(w->o.catalog, id);
+        int64_t ts_ms = batch_ts_ms(&b, i);
+        uint32_t step_ms = writer_step_at(w, id, ts_ms);
         if (!step_ms && !followed) { /* with a shared catalog another process may have made it just now */
             rc = catalog_follow(w->o.catalog, err);
             if (rc != OK)
                 return rc;
             followed = true;
-            step_ms = catalog_step_ms(w->o.catalog, id);
+            step_ms = writer_step_at(w, id, ts_ms);
         }
-        l->points[n] = (struct hot_point){id, step_ms, batch_ts_ms(&b, i), batch_value(&b, i)};
+        l->points[n] = (struct hot_point){id, step_ms, ts_ms, batch_value(&b, i)};
         if (step_ms)
             n += !is_dead(t, &l->points[n], rec->pos);
         else

@@ -28,7 +28,7 @@ static int merge_all(struct writer *w, const struct part *fresh, size_t n, struc
 
 static int add_rollups(struct writer *w, struct err *err)
 {
-    if (!w->o.archives)
+    if (!w->o.archives && !w->o.layouts)
         return OK;
     int64_t start = clock_mono_us(w->o.clock);
     int rc = rollup_add_parts(&w->rollups, &w->batch, err);

@@ -350,7 +350,8 @@ static int mend_one(struct mending *m, const struct replay_window *w, const stru
     uint32_t step_ms = catalog_step_ms(m->o->catalog, w->series);
     if (!step_ms)
         return OK; /* deleted meanwhile */
-    if (w->step_ms != step_ms)
+    if (m->o->is_base ? !m->o->is_base(m->o->ctx, w->series, w->step_ms, w->window_ms)
+                      : w->step_ms != step_ms)
         return mend_rollups(m, w, p, err);
     pthread_mutex_lock(m->o->store_lock);
     int rc = mend_window(m, w, fresh, n, p, err);

@@ -36,8 +36,8 @@ struct replay_options {
     struct hot *(*hot_new)(unsigned partitions);
     /* Newest position of a lane that readers see. */
     uint64_t (*applied)(void *ctx, unsigned lane);
-    /* What a reader is given, in the series' own step. ERR_CORRUPT: some of it is damaged; ERR_NOT_FOUND: the
-     * series does not keep that time; both leave *out empty. The values are freed here. */
+    /* What a reader is given of a window, in its time's step. ERR_CORRUPT: some of it is damaged;
+     * ERR_NOT_FOUND: the series does not keep that time; both leave *out empty. The values are freed here. */
     int (*read)(void *ctx, uint32_t series, int64_t from_ms, int64_t until_ms, struct column *out,
                 struct err *err);
     /* All points that arrived since then are in the stream, as of now: windows from there on can be made
@@ -52,6 +52,10 @@ struct replay_options {
                struct err *err);
     /* Makes the roll-ups of a time range again from the base (writer_rebuild). NULL: there are none. */
     int (*rebuild)(void *ctx, uint32_t series, int64_t from_ms, int64_t until_ms, struct err *err);
+    /* The step of a series' points of that time, and whether a window of that step holds points. NULL: the
+     * catalog's step, and windows of it. */
+    uint32_t (*step_at)(void *ctx, uint32_t series, int64_t ts_ms);
+    bool (*is_base)(void *ctx, uint32_t series, uint32_t step_ms, int64_t window_ms);
     /* NULL, or asked now and then; true ends the run with ERR_CLOSED. */
     bool (*cancelled)(void *ctx);
     /* Seconds of stream gone over, of those to go over. The total grows when something is to be mended. */

@@ -92,8 +92,9 @@ int replay_apply(const struct replay_options *o, struct hot *hot, const struct s
         return rc;
     size_t n = 0;
     for (uint32_t i = 0; i < b.npoints; i++) {
-        uint32_t id = batch_ref(&b, i), step_ms = catalog_step_ms(o->catalog, id);
+        uint32_t id = batch_ref(&b, i);
         int64_t ts = batch_ts_ms(&b, i);
+        uint32_t step_ms = o->step_at ? o->step_at(o->ctx, id, ts) : catalog_step_ms(o->catalog, id);
         if (step_ms && wanted(ctx, id, step_ms, ts) &&
             !tombstones_hit(t, id, floor_to(ts, step_ms), rec->pos))
             scratch[n++] = (struct hot_point){id, step_ms, ts, batch_value(&b, i)};

@@ -131,17 +131,17 @@ int writer_sweep_series(struct writer *w, struct warm *store, uint32_t series, c
     return rc;
 }
 
+/* Points, or roll-ups that somebody makes. */
 static bool is_archive(struct writer *w, uint32_t series, uint32_t base_step_ms, uint32_t step_ms)
 {
-    const struct retention *r = w->o.archives ? w->o.archives(w->o.archives_ctx, series) : NULL;
-    struct retention own;
-    if (!r)
+    struct layout l;
+    const struct layout *next;
+    if (!writer_layout(w, series, base_step_ms, &l, &next))
         return step_ms == base_step_ms;
-    retention_of_step(r, base_step_ms, &own);
-    for (size_t i = 0; i < own.narchives; i++)
-        if (own.archives[i].step_ms == step_ms)
-            return true;
-    return false;
+    bool is = layout_find(&l, step_ms) || (next && layout_find(next, step_ms));
+    for (size_t e = 0; e < l.neras; e++)
+        is |= l.era[e].step_ms == step_ms;
+    return is;
 }
 
 static void clamp_range(struct writer *w, const struct tombstone *t, int64_t *from_ms, int64_t *until_ms)
@@ -176,6 +176,7 @@ static int sweep_some(struct writer *w, const struct tombstone *t, uint32_t base
     uint64_t here = 0;
     pthread_mutex_lock(&w->flush_mtx);
     flush_batch_clear(&w->batch);
+    w->rollups.now_ms = 0; /* whole_from_ms says it */
     int rc = rollup_erase(&w->rollups, &w->batch, t, base, from_ms, until_ms, whole_from_ms, &here, err);
     if (rc == OK)
         rc = flush_batch_put(&w->batch, w->o.warm, err);
@@ -189,16 +190,15 @@ int writer_sweep_rollups(struct writer *w, const struct tombstone *t, int64_t wh
                          bool *damaged, struct err *err)
 {
     *damaged = false;
-    const struct retention *r = w->o.archives ? w->o.archives(w->o.archives_ctx, t->series) : NULL;
     uint32_t base = catalog_step_ms(w->o.catalog, t->series);
-    struct retention own;
+    struct layout l;
+    const struct layout *next;
     int64_t from, until;
     int rc = OK;
-    if (!r || !base)
+    if (!base || !writer_layout(w, t->series, base, &l, &next))
         return OK;
-    retention_of_step(r, base, &own);
     clamp_range(w, t, &from, &until);
-    int64_t coarsest = own.archives[own.narchives - 1].step_ms, chunk = ceil_to(ROLLUP_MS, coarsest);
+    int64_t coarsest = layout_coarsest_ms(&l), chunk = ceil_to(ROLLUP_MS, coarsest);
     for (int64_t at = floor_to(from, coarsest); at < until && rc == OK; at += chunk) {
         do
             rc = sweep_some(w, t, base, at, at + chunk, whole_from_ms, left, damaged, err);

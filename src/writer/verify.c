@@ -205,7 +205,9 @@ static int on_part(void *ctx, const struct part *p)
     struct err why = ERR_INIT;
     uint32_t n = window_slots(p->key.step_ms);
     uint32_t step_ms = catalog_step_ms(v->o->catalog, p->key.series);
-    bool is_rollup = p->key.step_ms != step_ms;
+    bool is_rollup = v->o->is_base
+                         ? !v->o->is_base(v->o->ctx, p->key.series, p->key.step_ms, p->key.window_ms)
+                         : p->key.step_ms != step_ms;
     if (!step_ms)
         return 0; /* deleted meanwhile */
     v->r->parts++;

@@ -8,7 +8,7 @@
 #include "writer/replay.h"
 
 #define VERIFY_ITEMS_MAX 1000
-#define VERIFY_STEPS_MAX 16
+#define VERIFY_STEPS_MAX 32
 
 struct verify_item {
     const char *tier; /* "catalog", "stream", "warm" or "cold" */
@@ -46,6 +46,8 @@ struct verify_options {
     int (*rows)(void *ctx, catalog_row_fn fn, void *fn_ctx, struct err *err);
     /* The steps warm may have of a series, at most VERIFY_STEPS_MAX; NULL: its own. */
     size_t (*steps)(void *ctx, uint32_t series, uint32_t *out);
+    /* Whether a window of that step holds points; NULL: those of the series' own step. */
+    bool (*is_base)(void *ctx, uint32_t series, uint32_t step_ms, int64_t window_ms);
     bool (*cancelled)(void *ctx);                               /* NULL, or true ends it with ERR_CLOSED */
     void (*progress)(void *ctx, uint64_t done, uint64_t total); /* bytes; may be NULL */
     void *ctx;

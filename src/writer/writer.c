@@ -207,6 +207,7 @@ int writer_open(const struct writer_options *o, struct writer **out, struct err 
     register_metrics(w);
     rollup_maker_init(&w->rollups, o->warm, o->metrics);
     w->rollups.archives = o->archives;
+    w->rollups.layouts = o->layouts;
     w->rollups.archives_ctx = o->archives_ctx;
     w->lanes = xcalloc(o->lanes, sizeof *w->lanes);
     uint64_t from[POSITIONS_MAX];
@@ -296,6 +297,12 @@ bool writer_caught_up(struct writer *w, struct err *why)
 uint64_t writer_applied(struct writer *w, unsigned lane)
 {
     return atomic_load_explicit(&w->lanes[lane].applied, memory_order_acquire);
+}
+
+void writer_quiesce(struct writer *w)
+{
+    pthread_mutex_lock(&w->flush_mtx);
+    pthread_mutex_unlock(&w->flush_mtx);
 }
 
 pthread_mutex_t *writer_store_lock(struct writer *w)

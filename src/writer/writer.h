@@ -12,7 +12,7 @@
 #include "base/metrics.h"
 #include "catalog/catalog.h"
 #include "hot/hot.h"
-#include "model/retention.h"
+#include "model/layout.h"
 #include "stream/stream.h"
 #include "warm/warm.h"
 
@@ -38,8 +38,11 @@ struct writer_options {
     int64_t max_unflushed_ms; /* windows with older unflushed data are flushed though still open */
     int64_t checkpoint_ms;    /* between checkpoints */
     uint64_t hot_max_bytes;   /* above: everything is flushed; above twice that: applying waits */
-    retention_of_fn archives; /* may be NULL: no roll-ups */
-    void *archives_ctx;
+    /* What is kept of a series. `layouts` goes before `archives`; both NULL: no roll-ups. */
+    retention_of_fn archives;
+    layout_of_fn layouts;
+    layout_step_fn step_at; /* NULL: the catalog's */
+    void *archives_ctx;     /* of all three */
     /* With several writers on one stream: whether this one has the lane now (stream/lease.h). A lane begins
      * at the stream's checkpoint when it is given to this writer and stops when it is taken away; hot is then
      * shared, too, and is left as it is at the end. NULL: all lanes, always. Cheap, any thread. */
@@ -80,6 +83,12 @@ typedef int (*rebuild_progress_fn)(void *ctx, uint64_t done, uint64_t total);
 int writer_rebuild(struct writer *w, uint32_t series, int64_t from_ms, int64_t until_ms,
                    rebuild_progress_fn progress, void *ctx, struct err *err) must_check;
 
+/* Makes what a series' next layout has and the present one has not, as far back as there is something to make
+ * it from. Again and again without harm. */
+int writer_build(struct writer *w, uint32_t series, struct err *err) must_check;
+
+/* After what `layouts` says has changed: waits until nothing goes by what it said before. */
+void writer_quiesce(struct writer *w);
 /* --- deletion: taking out what is dead (doc/deletion.md); for whoever sweeps, one thread --- */
 
 /* Since when the base archive of a series has all its points, as of now. */

@@ -69,6 +69,13 @@ struct writer {
 /* apply.c: one record into catalog and hot. ERR_CORRUPT, ERR_UNSUPPORTED: no point of it was applied. */
 int lane_apply(struct lane *l, const struct stream_record *rec, struct err *err) must_check;
 
+/* The step of a series' points of that time; 0: no such series. */
+static inline uint32_t writer_step_at(const struct writer *w, uint32_t series, int64_t ts_ms)
+{
+    return w->o.step_at ? w->o.step_at(w->o.archives_ctx, series, ts_ms)
+                        : catalog_step_ms(w->o.catalog, series);
+}
+
 static inline bool lane_held(struct lane *l)
 {
     return atomic_load_explicit(&l->held, memory_order_acquire);
@@ -104,7 +111,11 @@ int flush_slice(struct lane *l, const struct hot_due *due, uint32_t *at, size_t 
 /* Every window of the lane, in the lane's own thread, so that none changes meanwhile. */
 int flush_all(struct lane *l, struct err *err) must_check;
 
-/* rebuild.c: nothing is accepted from further ahead */
+/* rebuild.c: what is stored of a series of that step, and what is being built (NULL: nothing). False: nothing
+ * but points, or no such series. */
+bool writer_layout(struct writer *w, uint32_t series, uint32_t step_ms, struct layout *out,
+                   const struct layout **next);
+/* Nothing is accepted from further ahead. */
 #define WRITER_FUTURE_MS (366 * 86400000ll)
 
 /* scan.c: definitions after `from[lane]` into the catalog. */

@@ -106,11 +106,13 @@ static void report_or_fail(struct reader *r, struct read_report *report, struct 
         err_set(err, r->status, "reader says no");
 }
 
-int reader_fetch(struct reader *r, uint32_t id, int64_t from_ms, int64_t until_ms, size_t max_slots,
-                 struct column *c, struct read_report *report, struct err *err)
+int reader_fetch_planned(struct reader *r, uint32_t id, const struct read_range *range, struct column *c,
+                         struct read_spans *spans, struct read_sums *sums, struct read_report *report,
+                         struct err *err)
 {
-    r->from_ms = from_ms;
-    r->until_ms = until_ms;
+    r->from_ms = range->from_ms;
+    r->until_ms = range->until_ms;
+    *sums = (struct read_sums){0};
     report_or_fail(r, report, err);
     if (r->status < 0)
         return r->status;
