@@ -279,9 +279,13 @@ int snapshot_take(const struct snapshot_source *from, const char *dir, struct ba
         return rc;
     struct stream_hold hold;
     copy_begin(&t.copy, NULL, NULL);
+    if (from->hold)
+        from->hold(from->hold_ctx);
     stream_hold(from->stream, &hold);
     rc = take_held(&t, &hold, err);
     stream_release(from->stream);
+    if (from->release)
+        from->release(from->hold_ctx);
     copy_end(&t.copy);
     if (rc == OK)
         rc = tree_each(t.data, list_file, out, err);

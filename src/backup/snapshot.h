@@ -25,6 +25,10 @@ struct snapshot_source {
     struct warm *warm;
     struct catalog *catalog;
     struct clock *clock;
+    /* While it is taken what says how the data is laid out must not change. May be NULL. */
+    void (*hold)(void *ctx);
+    void (*release)(void *ctx);
+    void *hold_ctx;
 };
 
 /* `dir` must not exist, and its parent must, on the data directory's file system. The server goes on; the

@@ -123,6 +123,14 @@ static void get_cardinality(void *ctx, struct http_request *r)
     http_reply(r, 200, "application/json", &b);
 }
 
+static void get_retention(void *ctx, struct http_request *r)
+{
+    const struct api_admin *a = ctx;
+    struct buf b = BUF_INIT;
+    a->retention(a->retention_ctx, &b);
+    http_reply(r, 200, "application/json", &b);
+}
+
 void api_admin_routes(const struct api_admin *a, struct http_server *s)
 {
     void *ctx = (void *)(uintptr_t)a;
@@ -131,4 +139,6 @@ void api_admin_routes(const struct api_admin *a, struct http_server *s)
     http_server_route(s, "GET", "/api/v1/jobs/:id", get_job, ctx);
     http_server_route(s, "DELETE", "/api/v1/jobs/:id", delete_job, ctx);
     http_server_route(s, "GET", "/api/v1/cardinality", get_cardinality, ctx);
+    if (a->retention)
+        http_server_route(s, "GET", "/api/v1/retention", get_retention, ctx);
 }

@@ -3,6 +3,7 @@
  *   GET    /api/v1/jobs       {"jobs":[...]}, newest first
  *   GET    /api/v1/jobs/:id   the job
  *   DELETE /api/v1/jobs/:id   cancels it: 200 and the job
+ *   GET    /api/v1/retention  whether stored data follows the retention rules in force
  *   GET    /api/v1/cardinality?depth=2&top=20 */
 #ifndef CARAT_HTTP_API_ADMIN_H
 #define CARAT_HTTP_API_ADMIN_H
@@ -21,6 +22,8 @@ struct api_admin {
     int (*job_cancel)(void *ctx, uint64_t id, struct err *err);
     void (*job_list)(void *ctx, struct buf *json);
     void *jobs;
+    void (*retention)(void *ctx, struct buf *json); /* NULL: there is no such page */
+    void *retention_ctx;
 };
 
 /* `a` is borrowed for the server's life. Before http_server_start. */

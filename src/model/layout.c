@@ -149,6 +149,12 @@ int64_t layout_store_keep_ms(const struct layout *l, uint32_t step_ms)
     return keep < 0 ? 0 : keep + margin_ms(l, step_ms);
 }
 
+int64_t layout_drops_until(const struct layout *l, uint32_t step_ms, int64_t now_ms)
+{
+    int64_t keep = layout_store_keep_ms(l, step_ms);
+    return l->neras > 1 || !keep ? LAYOUT_NEVER : now_ms - keep - window_span_ms(step_ms) + 1;
+}
+
 bool layout_drops(const struct layout *l, uint32_t step_ms, int64_t window_ms, int64_t now_ms)
 {
     int64_t span = window_span_ms(step_ms), keep = -1;

@@ -109,6 +109,8 @@ bool layout_is_base(const struct layout *l, uint32_t step_ms, int64_t window_ms)
 /* How long windows of this step must stay in the tiers: longer than they are read (retention_warm_keep_ms);
  * 0: the layout has none of this step. */
 int64_t layout_store_keep_ms(const struct layout *l, uint32_t step_ms);
+/* Windows of this step that start then or later are not dropped; 0 or less: none is. */
+int64_t layout_drops_until(const struct layout *l, uint32_t step_ms, int64_t now_ms);
 /* Whether the window that starts then is nobody's any more. */
 bool layout_drops(const struct layout *l, uint32_t step_ms, int64_t window_ms, int64_t now_ms);
 

@@ -37,6 +37,7 @@ struct mover {
     struct mover_options o;
     pthread_t thread;
     bool started;
+    pthread_mutex_t round; /* held during one */
     pthread_mutex_t mtx;
     pthread_cond_t wake;
     bool stopping; /* under mtx */
@@ -92,6 +93,7 @@ struct mover *mover_new(const struct mover_options *o)
     pthread_cond_init(&m->wake, &attr);
     pthread_condattr_destroy(&attr);
     pthread_mutex_init(&m->mtx, NULL);
+    pthread_mutex_init(&m->round, NULL);
     if (o->metrics)
         register_metrics(m, o->metrics);
     return m;
@@ -328,7 +330,17 @@ static void step_round(struct mover *m, struct err *first)
         note(m, first, compact(m, &why), &why, "packs not merged");
 }
 
-int mover_round(struct mover *m, struct err *err)
+bool mover_try_hold(struct mover *m)
+{
+    return pthread_mutex_trylock(&m->round) == 0;
+}
+
+void mover_release(struct mover *m)
+{
+    pthread_mutex_unlock(&m->round);
+}
+
+static int round_of(struct mover *m, struct err *err)
 {
     uint32_t steps[MOVER_STEPS_MAX];
     struct err first = ERR_INIT;
@@ -345,6 +357,14 @@ int mover_round(struct mover *m, struct err *err)
         gauge_set(m->metrics.busy, 0);
     count(&m->rounds, m->metrics.rounds, 1);
     return first.code ? err_set(err, first.code, "%s", first.text) : OK;
+}
+
+int mover_round(struct mover *m, struct err *err)
+{
+    pthread_mutex_lock(&m->round);
+    int rc = round_of(m, err);
+    pthread_mutex_unlock(&m->round);
+    return rc;
 }
 
 /* --- the thread --- */
@@ -391,6 +411,7 @@ void mover_free(struct mover *m)
     buf_release(&m->slice.bytes);
     pthread_cond_destroy(&m->wake);
     pthread_mutex_destroy(&m->mtx);
+    pthread_mutex_destroy(&m->round);
     free(m);
 }
 

@@ -14,6 +14,7 @@
 #include "cold/cold.h"
 #include "warm/warm.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -54,6 +55,11 @@ int mover_start(struct mover *m, struct err *err) must_check;
 /* Waits for the thread; a move under way is given up. Safe if it was never started. */
 void mover_stop(struct mover *m);
 void mover_free(struct mover *m); /* after mover_stop */
+
+/* For whoever works on packs beside the mover: true if no round is under way; then none begins until
+ * mover_release, by the same thread. */
+bool mover_try_hold(struct mover *m);
+void mover_release(struct mover *m);
 
 /* One round in this thread, for a mover that was not started. The first failure; the rest was tried. */
 int mover_round(struct mover *m, struct err *err) must_check;

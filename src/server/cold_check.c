@@ -55,19 +55,11 @@ struct healing {
 /* Whether the archive can be made again from a base that is there from that time on. */
 static bool is_rollup_of(struct server *s, uint32_t id, uint32_t step_ms, int64_t from_ms)
 {
-    const struct retention *r = rules_retention(s->rules, id);
-    struct retention own;
-    if (!r)
+    const struct layout *l;
+    if (!rules_layouts(s->rules, id, &l, NULL) || layout_is_base(l, step_ms, from_ms))
         return false;
-    retention_of_step(r, catalog_step_ms(s->catalog, id), &own);
-    int64_t coarsest = own.archives[own.narchives - 1].step_ms;
-    int64_t whole = ceil_to(clock_wall_ms(s->clock) - own.archives[0].keep_ms, coarsest) + coarsest;
-    if (from_ms < whole)
-        return false;
-    for (size_t i = 1; i < own.narchives; i++)
-        if (own.archives[i].step_ms == step_ms)
-            return true;
-    return false;
+    int64_t coarsest = layout_coarsest_ms(l), whole = layout_base_whole_ms(l, clock_wall_ms(s->clock));
+    return layout_find(l, step_ms) && from_ms >= ceil_to(whole < 0 ? 0 : whole, coarsest) + coarsest;
 }
 
 /* cold_covered_fn */

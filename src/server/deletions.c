@@ -197,14 +197,13 @@ static bool is_cancelled(void *ctx)
     return w->job && job_cancelled(w->job);
 }
 
-static int count_series(struct server *s, const struct request *q, uint32_t id, uint64_t *points,
-                        struct err *err)
+static int count_era(struct server *s, const struct request *q, uint32_t id, const struct layout *l,
+                     size_t era, uint64_t *points, struct err *err)
 {
-    const struct retention *keep = rules_retention(s->rules, id);
-    int64_t step = catalog_step_ms(s->catalog, id), now = clock_wall_ms(s->clock);
-    if (!keep || !step)
-        return OK;
-    int64_t from = now - keep->archives[0].keep_ms, until = now + DAY_MS * 366;
+    int64_t step = l->era[era].step_ms, now = clock_wall_ms(s->clock);
+    int64_t from = now - l->era[era].keep_ms, until = now + DAY_MS * 366;
+    from = layout_era_from(l, era) > from ? layout_era_from(l, era) : from;
+    until = layout_era_until(l, era) < until ? layout_era_until(l, era) : until;
     from = q->from_ms > from ? q->from_ms : from < 0 ? 0 : from;
     until = q->until_ms < until ? q->until_ms : until;
     int rc = OK;
@@ -212,12 +211,24 @@ static int count_series(struct server *s, const struct request *q, uint32_t id, 
         struct column c = {0};
         struct read_report report = {0};
         int64_t end = until - at < COUNT_SLOTS * step ? until : at + COUNT_SLOTS * step;
-        rc = reader_fetch(s->reader, id, at, end, COUNT_SLOTS + 1, &c, &report, err);
+        rc = reader_fetch_points(s->reader, id, (uint32_t)step, at, end, COUNT_SLOTS + 1, &c, &report, err);
         for (size_t i = 0; i < c.n; i++)
             *points += !column_is_missing(c.values[i]);
         free(c.values);
     }
     return rc == ERR_NOT_FOUND ? OK : rc;
+}
+
+static int count_series(struct server *s, const struct request *q, uint32_t id, uint64_t *points,
+                        struct err *err)
+{
+    const struct layout *l;
+    int rc = OK;
+    if (!rules_read_layouts(s->rules, id, &l, NULL))
+        return OK;
+    for (size_t e = 0; e < l->neras && rc == OK; e++)
+        rc = count_era(s, q, id, l, e, points, err);
+    return rc;
 }
 
 static int count_points(struct who *w, const struct request *q, struct found *f, struct err *err)

@@ -143,6 +143,9 @@ static void add_backup_api(struct server *s)
         .warm = s->warm_store,
         .catalog = s->catalog,
         .clock = s->clock,
+        .hold = rules_hold,
+        .release = rules_release,
+        .hold_ctx = s->rules,
     };
     s->snapshots = snapshots_new(&from);
     s->api_backup = api_backup_new(s->snapshots);
@@ -178,6 +181,8 @@ static int add_routes(struct server *s, struct err *err)
         .job_start = start_job,
         .job_show = show_job,
         .job_cancel = cancel_job,
+        .retention = retention_status,
+        .retention_ctx = s,
         .job_list = list_jobs,
         .jobs = s,
     };

@@ -36,15 +36,30 @@ static uint64_t on_applied(void *ctx, unsigned lane)
     return writer_applied(w->s->writer, lane);
 }
 
+/* The step of points of that time, and since when they are all there; false: no such series. */
+static bool points_at(const struct work *w, uint32_t series, int64_t ts_ms, uint32_t *step_ms,
+                      int64_t *whole_ms)
+{
+    const struct layout *l;
+    if (!rules_read_layouts(w->s->rules, series, &l, NULL))
+        return false;
+    size_t era = layout_era_at(l, ts_ms);
+    *step_ms = l->era[era].step_ms;
+    *whole_ms = layout_era_whole_ms(l, era, clock_wall_ms(w->s->clock));
+    return true;
+}
+
 static int on_read(void *ctx, uint32_t series, int64_t from_ms, int64_t until_ms, struct column *out,
                    struct err *err)
 {
     struct work *w = ctx;
-    const struct retention *keep = rules_retention(w->s->rules, series);
     struct read_report report = {0};
-    if (!keep || from_ms < clock_wall_ms(w->s->clock) - keep->archives[0].keep_ms)
+    uint32_t step;
+    int64_t whole;
+    if (!points_at(w, series, from_ms, &step, &whole) || from_ms < whole)
         return err_set(err, ERR_NOT_FOUND, "older than the retention");
-    int rc = reader_fetch(w->s->reader, series, from_ms, until_ms, WINDOW_SLOTS_MAX + 1, out, &report, err);
+    int rc = reader_fetch_points(w->s->reader, series, step, from_ms, until_ms, WINDOW_SLOTS_MAX + 1, out,
+                                 &report, err);
     if (rc == OK && report.incomplete) {
         *err = report.why;
         rc = report.why.code;
@@ -55,12 +70,23 @@ static int on_read(void *ctx, uint32_t series, int64_t from_ms, int64_t until_ms
 static int64_t on_base_since(void *ctx, uint32_t series)
 {
     struct work *w = ctx;
-    const struct retention *r = rules_retention(w->s->rules, series);
-    struct retention own;
-    if (!r)
+    const struct layout *l;
+    if (!rules_layouts(w->s->rules, series, &l, NULL))
         return INT64_MAX;
-    retention_of_step(r, catalog_step_ms(w->s->catalog, series), &own);
-    return clock_wall_ms(w->s->clock) - own.archives[0].keep_ms;
+    return layout_base_whole_ms(l, clock_wall_ms(w->s->clock));
+}
+
+static uint32_t on_step_at(void *ctx, uint32_t series, int64_t ts_ms)
+{
+    struct work *w = ctx;
+    return rules_step_at(w->s->rules, series, ts_ms);
+}
+
+static bool on_is_base(void *ctx, uint32_t series, uint32_t step_ms, int64_t window_ms)
+{
+    struct work *w = ctx;
+    const struct layout *l;
+    return rules_layouts(w->s->rules, series, &l, NULL) && layout_is_base(l, step_ms, window_ms);
 }
 
 static int on_put(void *ctx, const struct part *p, const struct part_key *remove, size_t nremove,
@@ -120,15 +146,28 @@ static int on_rows(void *ctx, catalog_row_fn fn, void *fn_ctx, struct err *err)
     return rc;
 }
 
+static size_t add_step(uint32_t *steps, size_t n, uint32_t step_ms)
+{
+    for (size_t i = 0; i < n; i++)
+        if (steps[i] == step_ms)
+            return n;
+    steps[n] = step_ms;
+    return n + 1;
+}
+
 static size_t on_steps(void *ctx, uint32_t series, uint32_t *out)
 {
     struct work *w = ctx;
-    const struct retention *r = rules_retention(w->s->rules, series);
+    const struct layout *l, *next;
+    if (!rules_layouts(w->s->rules, series, &l, &next))
+        return 0;
     size_t n = 0;
-    out[n++] = catalog_step_ms(w->s->catalog, series);
-    for (size_t i = 0; r && i < r->narchives; i++)
-        if (r->archives[i].step_ms != out[0])
-            out[n++] = r->archives[i].step_ms;
+    for (size_t i = 0; i < l->neras; i++)
+        n = add_step(out, n, l->era[i].step_ms);
+    for (size_t i = 0; i < l->narchives; i++)
+        n = add_step(out, n, l->archive[i].step_ms);
+    for (size_t i = 0; next && i < next->narchives; i++)
+        n = add_step(out, n, next->archive[i].step_ms);
     return n;
 }
 
@@ -185,6 +224,8 @@ static struct replay_options replay_options(struct work *w)
         .base_since_ms = on_base_since,
         .put = on_put,
         .rebuild = on_rebuild,
+        .step_at = on_step_at,
+        .is_base = on_is_base,
         .cancelled = on_cancelled,
         .progress = on_progress,
         .kept_since_ms = on_kept_since,
@@ -206,6 +247,7 @@ static struct verify_options verify_options(struct work *w)
         .cold_heal = on_cold_heal,
         .rows = on_rows,
         .steps = on_steps,
+        .is_base = on_is_base,
         .cancelled = on_cancelled,
         .progress = on_progress,
         .ctx = w,
@@ -533,12 +575,16 @@ static const struct job_kind kinds[] = {
     {"rebuild", "series", parse_rebuild, run_rebuild, free_rebuild_args},
     {"backup", "bytes", backup_job_parse, backup_job_run, NULL},
     {"delete", "series", deletion_job_parse, deletion_job_run, deletion_job_free_args},
+    {"retention-check", "series", NULL, retention_check_job, NULL},
+    {"retention-apply", "series", retention_apply_parse, retention_apply_job, NULL},
 };
 
 int jobs_open(struct server *s, struct err *err)
 {
     struct jobs_options o = {.kinds = kinds, .nkinds = ARRAY_LEN(kinds), .ctx = s, .clock = s->clock};
     int rc = jobs_new(&o, &s->jobs, err);
+    if (rc == OK)
+        rc = retention_resume(s, err);
     int64_t interval = config_duration_ms(s->config, "scrub.interval");
     if (rc != OK || interval == 0)
         return rc;

@@ -14,14 +14,12 @@
 static void reload(struct server *s)
 {
     struct err err = ERR_INIT;
-    flush_gate_close(&s->may_expire);
-    int rc = rules_reload(s->rules, &err);
-    flush_gate_close(&s->may_expire);
-    if (rc == OK)
+    if (server_reload_rules(s, &err) == OK) {
         log_info("server", "rules reloaded", "retention.schemas=%s retention.aggregation=%s",
                  config_string(s->config, "retention.schemas"),
                  config_string(s->config, "retention.aggregation"));
-    else
+        retention_tell(s);
+    } else
         log_error("server", "rules not reloaded, the old ones stay in force", "why=\"%s\"", err.text);
 }
 
@@ -74,6 +72,23 @@ static int watch_disk(struct server *s, struct err *err)
     return disk_watch_start(&o, &s->disk, err);
 }
 
+static int open_rules(struct server *s, struct err *err)
+{
+    char path[PATH_MAX];
+    struct rules_options o = {
+        .schemas_path = config_string(s->config, "retention.schemas"),
+        .aggregation_path = config_string(s->config, "retention.aggregation"),
+        .history_path = data_dir_path(&s->dir, "retention.history", path),
+        .fs = fs_posix(),
+        .clock = s->clock,
+        .max_future_ms = config_duration_ms(s->config, "ingest.max_future"),
+    };
+    /* Data that several processes share is not followed by the history of one of them. */
+    if (s->roles != ROLE_ALL)
+        o.history_path = NULL, o.as_is = true;
+    return rules_new(&o, &s->rules, err);
+}
+
 static int open_all(struct server *s, struct err *err)
 {
     int rc = roles_parse(config_string(s->config, "server.roles"), &s->roles, err);
@@ -82,8 +97,7 @@ static int open_all(struct server *s, struct err *err)
     if (rc == OK)
         rc = data_dir_open(&s->dir, config_string(s->config, "data.dir"), err);
     if (rc == OK)
-        rc = rules_new(config_string(s->config, "retention.schemas"),
-                       config_string(s->config, "retention.aggregation"), &s->rules, err);
+        rc = open_rules(s, err);
     if (rc == OK)
         rc = storage_open(s, err);
     if (rc == OK)

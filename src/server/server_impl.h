@@ -108,6 +108,20 @@ int job_take_time(const json_t *value, const char *what, int64_t now_ms, int64_t
 /* Before the stream is closed: cancels what runs and waits for it. */
 void jobs_close(struct server *s);
 
+/* retention_jobs.c */
+int retention_check_job(struct job *j, void *server, void *args, struct err *err) must_check;
+int retention_apply_parse(void *server, const json_t *request, void **args, struct err *err) must_check;
+int retention_apply_job(struct job *j, void *server, void *args, struct err *err) must_check;
+void retention_register(struct server *s);
+/* Reads the files again; nothing expires until what they were still accepted under others for has left hot.
+ */
+int server_reload_rules(struct server *s, struct err *err) must_check;
+/* Says in the log if stored data does not follow the rules in force. */
+void retention_tell(struct server *s);
+/* Goes on with what a restart has interrupted; after jobs_open. */
+int retention_resume(struct server *s, struct err *err) must_check;
+void retention_status(void *server, struct buf *json);
+
 /* local_agent.c: after doors_open, before doors_close. */
 int local_agent_start(struct server *s, struct err *err) must_check;
 void local_agent_stop(struct server *s);

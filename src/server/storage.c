@@ -204,10 +204,13 @@ static int start_writer(struct server *s, struct err *err)
         .max_unflushed_ms = config_duration_ms(s->config, "hot.max_unflushed"),
         .checkpoint_ms = config_duration_ms(s->config, "stream.checkpoint_interval"),
         .hot_max_bytes = config_size_bytes(s->config, "hot.max_size"),
-        .archives = rules_retention,
+        .layouts = rules_layouts,
+        .step_at = rules_step_at,
         .archives_ctx = s->rules,
     };
-    return writer_start(&o, &s->writer, err);
+    int rc = writer_start(&o, &s->writer, err);
+    /* It has gone over the definitions in the stream: every series is known, and none is made yet. */
+    return rc == OK ? rules_begin(s->rules, err) : rc;
 }
 
 static int reads_complete(void *ctx, struct err *why)
@@ -270,7 +273,7 @@ static void open_reader(struct server *s)
         .hot = s->hot,
         .warm = s->warm,
         .metrics = s->metrics,
-        .archives = rules_retention,
+        .layouts = rules_read_layouts,
         .aggregation = rules_aggregation,
         .rules_ctx = s->rules,
         .base_since_ms = base_since,
@@ -303,6 +306,7 @@ static int open_tiers(struct server *s, struct err *err)
 
 int storage_open(struct server *s, struct err *err)
 {
+    retention_register(s);
     int rc = open_tiers(s, err);
     if (rc == OK && s->roles & ROLE_WRITER)
         rc = start_writer(s, err);

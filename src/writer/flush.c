@@ -151,7 +151,8 @@ int flush_lanes(struct writer *w, struct err *err)
         struct err why = ERR_INIT;
         if (!lane_held(&w->lanes[i]))
             continue;
-        int one = flush_lane(&w->lanes[i], stats.held_bytes > w->o.hot_max_bytes, &w->taken, &why);
+        bool all = stats.held_bytes > w->o.hot_max_bytes || atomic_load(&w->flush_all);
+        int one = flush_lane(&w->lanes[i], all, &w->taken, &why);
         if (one == OK)
             continue;
         counter_add(w->flush_errors, 1);

@@ -305,6 +305,31 @@ void writer_quiesce(struct writer *w)
     pthread_mutex_unlock(&w->flush_mtx);
 }
 
+static bool flushed_to(struct writer *w, const uint64_t *upto)
+{
+    struct err ignored;
+    uint64_t pos;
+    for (unsigned i = 0; i < w->o.lanes; i++)
+        if (lane_held(&w->lanes[i]) && (writer_flushed(w, i, &pos, &ignored) != OK || pos < upto[i]))
+            return false;
+    return true;
+}
+
+int writer_flush_all(struct writer *w, bool (*stop)(void *ctx), void *ctx, struct err *err)
+{
+    uint64_t upto[POSITIONS_MAX];
+    int rc = OK;
+    assert(w->threaded);
+    for (unsigned i = 0; i < w->o.lanes; i++)
+        upto[i] = stream_synced_pos(w->o.stream, i);
+    atomic_store(&w->flush_all, true);
+    while (rc == OK && !flushed_to(w, upto))
+        if (writer_sleep(w, 50) || (stop && stop(ctx)))
+            rc = err_set(err, ERR_CLOSED, "stopped before all windows were moved to warm");
+    atomic_store(&w->flush_all, false);
+    return rc;
+}
+
 pthread_mutex_t *writer_store_lock(struct writer *w)
 {
     return &w->flush_mtx;

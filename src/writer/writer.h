@@ -114,6 +114,10 @@ uint64_t writer_applied(struct writer *w, unsigned lane);
  * every series. Any thread. */
 int writer_flushed(struct writer *w, unsigned lane, uint64_t *pos, struct err *err) must_check;
 
+/* Moves to warm all that is in the stream now, with its roll-ups, however young. `stop` (may be NULL) is
+ * asked now and then; true ends it with ERR_CLOSED. One caller at a time, with threads. */
+int writer_flush_all(struct writer *w, bool (*stop)(void *ctx), void *ctx, struct err *err) must_check;
+
 /* Held while a window of warm is read, merged and replaced; whoever else does that takes it too. Nothing is
  * waited for under it but warm. */
 pthread_mutex_t *writer_store_lock(struct writer *w);

@@ -50,6 +50,7 @@ struct writer {
     pthread_mutex_t mtx; /* protects the two conditions' waits */
     pthread_cond_t wake;
     _Atomic bool stopping;
+    _Atomic bool flush_all;     /* whatever is in hot is due */
     _Atomic uint64_t hot_bytes; /* as of the flusher's last look */
     struct hot_taken taken;     /* owned by the flusher, or the caller of writer_flush */
 

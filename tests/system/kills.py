@@ -338,8 +338,12 @@ class Yard:
         self.rules(old)
         self.server.process.send_signal(self.carat.signal.SIGHUP)
 
-    def kill_while_expiring(self, name):
-        """What the base archive drops must stay in the coarser one, once it is there."""
+    def apply(self, old):
+        self.rules(old)
+        self.post_job(kind='retention-apply')
+
+    def kill_while_applying(self, name):
+        """What the base archive drops must stay in the coarser one, once it is there; killed before, between and after."""
         c, server = self.carat, self.server
         self.reload(LONG)
         old = Old(server.http_port, f'old{self.kills}', self.random.random(), int(time.time()))
@@ -352,8 +356,9 @@ class Yard:
         self.raise_if(old.verify(server))  # all is applied
         c.wait_for('an empty hot tier', lambda: server.metric('carat_hot_windows') == 0)
         self.resume()
-        self.kill_at(name, lambda: self.reload(SHORT), 1)
+        self.kill_at(name, lambda: self.apply(SHORT), 1)
         self.come_back()
+        c.wait_for('what was begun to be finished', lambda: not json.loads(self.server.get('/api/v1/retention')[1])['unfinished'])
         self.pause()
         bad = old.verify_rollups(self.server, 20)
         self.resume()
@@ -577,7 +582,8 @@ def reloading(yard, name):
 
 # What does the work that the points of a group belong to.
 SCENARIOS = dict.fromkeys(('stream', 'writer', 'flush', 'rollup', 'checkpoint', 'positions', 'catalog', 'move', 'cold'), under_load)
-SCENARIOS |= {'rules': reloading, 'expire': Yard.kill_while_expiring, 'snapshot': Yard.kill_snapshot, 'backup': Yard.kill_backup,
+SCENARIOS |= {'rules': reloading, 'expire': Yard.kill_while_applying, 'history': Yard.kill_while_applying,
+              'apply': Yard.kill_while_applying, 'snapshot': Yard.kill_snapshot, 'backup': Yard.kill_backup,
               'restore': Yard.kill_restore, 'rebuild': Yard.kill_rebuild, 'mend': Yard.kill_mend,
               'data_dir': Yard.kill_first_start}
 ROLLUPS_EVERY = 12   # kills
