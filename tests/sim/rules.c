@@ -65,27 +65,27 @@ void sim_rules_release(struct sim *s)
 
 static const struct retention *archives(void *ctx, uint32_t series)
 {
-    return rules_retention(((struct sim *)ctx)->rules, series);
+    return plain_rules_retention(((struct sim *)ctx)->rules, series);
 }
 
 static const struct aggregation_rule *aggregation(void *ctx, uint32_t series)
 {
-    return rules_aggregation(((struct sim *)ctx)->rules, series);
+    return plain_rules_aggregation(((struct sim *)ctx)->rules, series);
 }
 
 static uint32_t step(void *ctx, const char *name, size_t len)
 {
-    return rules_step_ms(((struct sim *)ctx)->rules, name, len);
+    return plain_rules_step_ms(((struct sim *)ctx)->rules, name, len);
 }
 
 static int64_t oldest_ms(void *ctx, const char *name, size_t len, int64_t now_ms)
 {
-    return now_ms - rules_keep_ms(((struct sim *)ctx)->rules, name, len);
+    return now_ms - plain_rules_keep_ms(((struct sim *)ctx)->rules, name, len);
 }
 
 static size_t steps(void *ctx, uint32_t *steps_ms, size_t cap)
 {
-    return rules_steps(((struct sim *)ctx)->rules, steps_ms, cap);
+    return plain_rules_steps(((struct sim *)ctx)->rules, steps_ms, cap);
 }
 
 /* The longest that a series with such an archive keeps it. The rules' own answer counts the rule for what no
@@ -130,20 +130,20 @@ void sim_rules_begin(struct sim *s)
     char path[128];
     struct err err = ERR_INIT;
     schemas_path(s, path);
-    if (rules_new(path, "", &s->rules, &err) != OK)
+    if (plain_rules_new(path, "", &s->rules, &err) != OK)
         sim_fail(s, "rules: %s", err.text);
 }
 
 void sim_rules_started(struct sim *s)
 {
-    rules_set_catalog(s->rules, s->w->catalog);
+    plain_rules_set_catalog(s->rules, s->w->catalog);
     flush_gate_init(&s->gate, s->w->stream, s->w->writer, s->w->lanes, &s->w->clock.base);
 }
 
 void sim_rules_end(struct sim *s)
 {
     flush_gate_release(&s->gate);
-    rules_free(s->rules);
+    plain_rules_free(s->rules);
 }
 
 /* --- promises --- */
@@ -151,7 +151,7 @@ void sim_rules_end(struct sim *s)
 const struct retention *sim_retention(struct sim *s, unsigned series)
 {
     uint32_t id = sim_id(s, series);
-    return id ? rules_retention(s->rules, id) : NULL;
+    return id ? plain_rules_retention(s->rules, id) : NULL;
 }
 
 void sim_rules_note(struct sim *s)
@@ -169,7 +169,7 @@ void sim_rules_change(struct sim *s)
     sim_rules_note(s);
     write_file(s);
     flush_gate_close(&s->gate);
-    int rc = rules_reload(s->rules, &err);
+    int rc = plain_rules_reload(s->rules, &err);
     flush_gate_close(&s->gate);
     if (rc != OK)
         sim_fail(s, "reload: %s", err.text);

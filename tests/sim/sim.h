@@ -9,8 +9,8 @@
 
 #include "base/buf.h"
 #include "server/flush_gate.h"
-#include "server/rules.h"
 #include "sim/model.h"
+#include "sim/plain_rules.h"
 #include "tier/world.h"
 
 #define SIM_HOST_SERIES 8
@@ -50,7 +50,7 @@ struct sim {
     struct sim_outage outage;
     /* rules.c */
     char dir[64];
-    struct rules *rules;
+    struct plain_rules *rules;
     struct flush_gate gate;
     bool unbuilt; /* an archive waits for a rebuild */
     /* crashes.c */
