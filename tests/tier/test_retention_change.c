@@ -698,7 +698,7 @@ static void stopped_anywhere_it_goes_on(void **state)
             wait_applied(w);
             check(w);
         }
-        print_message("%d stops\n", stops);
+        print_message("# %d stops\n", stops);
         assert_true(stops >= SERIES + 2);
         check(w);
         check_applied(w);
