@@ -1,4 +1,5 @@
-/* Names and priority of threads: names so that a profile, a debugger and the server's own CPU counters tell them apart. */
+/* Names and priority of threads: names so that a profile, a debugger and the server's own CPU counters tell
+ * them apart. */
 #ifndef CARAT_BASE_THREAD_NAME_H
 #define CARAT_BASE_THREAD_NAME_H
 

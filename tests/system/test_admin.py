@@ -232,11 +232,15 @@ class Rebuild(unittest.TestCase):
             carat.wait_for('the points', lambda: len(c.render('h.a', old - 1, old + 86399).get('h.a', ())) == 1440)
             keep('60s:460d, 30m:2y')
             c.restart()
+            code, out, err = cli(c, 'retention', 'apply')
+            self.assertEqual(code, 0, out + err)
             code, out, err = cli(c, 'rebuild')
             self.assertEqual(code, 0, out + err)
             c.kill9()
             keep('60s:2d, 30m:2y')  # so that nothing but the roll-ups is read
             c.start()
+            code, out, err = cli(c, 'retention', 'apply')
+            self.assertEqual(code, 0, out + err)
             self.assertEqual(c.render('h.a', old - 1, old + 86399),
                              {'h.a': {old + 1800 * i: 30 * i + 14.5 for i in range(48)}})
 
