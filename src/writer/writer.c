@@ -13,6 +13,9 @@
 #include <time.h>
 
 #define CATALOG_EVERY_MS 1000
+/* Of the last flush: how many series at a time, and how long it goes on before it is judged. */
+#define LAST_FLUSH_SERIES  1024
+#define LAST_FLUSH_SURE_MS 1000
 
 bool writer_sleep(struct writer *w, int64_t ms)
 {
@@ -358,20 +361,46 @@ static void stop_threads(struct writer *w)
     }
 }
 
-static bool flush_everything(struct writer *w, struct lane *l, struct hot_taken *t, int64_t deadline_ms)
+/* The last flush. */
+struct last_flush {
+    struct hot_taken taken;
+    int64_t began_ms, deadline_ms;
+    uint64_t moved;
+};
+
+/* All windows or none: the checkpoint stays before the oldest that is left, so whatever else was stored, the
+ * next start applies nearly the same stretch of the stream again. So it ends as soon as it is plain that the
+ * time will not do. */
+static bool time_will_do(struct writer *w, const struct last_flush *f)
+{
+    struct hot_stats left;
+    int64_t now = clock_wall_ms(w->o.clock), took = now - f->began_ms;
+    if (now >= f->deadline_ms)
+        return false;
+    if (took < LAST_FLUSH_SURE_MS || !f->moved)
+        return true;
+    hot_get_stats(w->o.hot, &left);
+    return left.windows * (uint64_t)took / f->moved <= (uint64_t)(f->deadline_ms - now);
+}
+
+static bool flush_everything(struct writer *w, struct lane *l, struct last_flush *f)
 {
     struct hot_due due = {.all = true};
     struct err err = ERR_INIT;
     size_t moved;
     l->cursor = 0;
     do {
-        if (clock_wall_ms(w->o.clock) >= deadline_ms)
+        if (!time_will_do(w, f)) {
+            log_info("writer", "windows left to the stream: there is no time to flush them all",
+                     "flushed=%llu", (unsigned long long)f->moved);
             return false;
-        if (flush_slice(l, &due, &l->cursor, 5000, t, &moved, &err) != OK) {
+        }
+        if (flush_slice(l, &due, &l->cursor, LAST_FLUSH_SERIES, &f->taken, &moved, &err) != OK) {
             log_error("writer", "windows not flushed at the end, the stream still has them", "why=\"%s\"",
                       err.text);
             return false;
         }
+        f->moved += moved;
     } while (l->cursor != 0);
     return true;
 }
@@ -383,11 +412,11 @@ void writer_stop(struct writer *w, int64_t deadline_ms)
                clock_wall_ms(w->o.clock) < deadline_ms && !writer_sleep(w, 5))
             ;
     stop_threads(w);
-    struct hot_taken taken = HOT_TAKEN_INIT;
+    struct last_flush f = {HOT_TAKEN_INIT, clock_wall_ms(w->o.clock), deadline_ms, 0};
     bool all = !w->o.owns;
     for (unsigned i = 0; i < w->o.lanes && all; i++)
-        all = flush_everything(w, &w->lanes[i], &taken, deadline_ms);
-    hot_taken_release(&taken);
+        all = flush_everything(w, &w->lanes[i], &f);
+    hot_taken_release(&f.taken);
     struct err err = ERR_INIT;
     if (writer_checkpoint(w, &err) != OK)
         log_error("writer", "last checkpoint failed", "why=\"%s\"", err.text);
