@@ -23,7 +23,7 @@ class Load:
 
     def __init__(self, server, clients=2):
         self.server = server
-        oldest = NOW - 3 * 86400
+        oldest = NOW - 60 * 86400  # more slots than a run can fill: what is ahead of the clock is not rendered
         self.clients = [crash.Client(server.http_port, f'crash{i}', random.random(), oldest) for i in range(clients)]
 
     def __enter__(self):
@@ -39,18 +39,26 @@ class Load:
             c.join()
         if kind is None:
             self.check()
+        elif os.environ.get('CARAT_KEEP_LOG'):
+            with open(os.environ['CARAT_KEEP_LOG'], 'w', encoding='utf-8') as f:
+                f.write(self.server.log())
 
     def check(self):
         """Everything acknowledged is read, and nothing else."""
         for c in self.clients:
             c.posting.acquire()
         try:
-            carat.wait_for('reads to be complete', lambda: self.server.get('/readyz')[0] == 200, 60)
+            carat.wait_for('reads to be complete', self.complete, 60)
             bad = [b for c in self.clients for b in c.verify(self.server)]
         finally:
             for c in self.clients:
                 c.posting.release()
         assert not bad, f'{len(bad)} wrong: ' + '; '.join(bad[:5])
+
+    def complete(self):
+        """Everything can be read: no node is away, nothing is still to be applied."""
+        return self.server.get('/readyz')[0] == 200 and all(
+            self.server.get(f'/render?target=host.{c.host}.custom.*&from={c.oldest}&format=json')[0] == 200 for c in self.clients)
 
     def progress(self, what, seconds=30):
         """Until every client has had another answer, and all of it so far is readable."""

@@ -8,6 +8,8 @@ import subprocess
 import sys
 
 SERVERS = {
+    'nats': ('server_nats', 'Nats'),
+    'nats3': ('server_nats', 'NatsOfThree'),
     'radosgw': ('server_radosgw', 'Radosgw'),
     'redis': ('server_redis', 'RedisCluster'),
     'swift': ('server_swift', 'Swift'),
