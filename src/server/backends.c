@@ -2,6 +2,7 @@
 #include "hot/hot_mem.h"
 #include "hot/hot_redis.h"
 #include "server/server_impl.h"
+#include "stream/stream_jetstream.h"
 #include "stream/stream_log.h"
 
 #include <string.h>
@@ -30,8 +31,37 @@ static int open_stream_log(struct server *s, struct err *err)
     return rc;
 }
 
+static int open_stream_jetstream(struct server *s, struct err *err)
+{
+    struct stream_jetstream_options o = {
+        .servers = config_string(s->config, "jetstream.servers"),
+        .name = config_string(s->config, "jetstream.stream"),
+        .user = config_string(s->config, "jetstream.user"),
+        .password = config_string(s->config, "jetstream.password"),
+        .token = config_string(s->config, "jetstream.token"),
+        .credentials = config_string(s->config, "jetstream.credentials"),
+        .ca = config_string(s->config, "jetstream.ca"),
+        .tls = config_bool(s->config, "jetstream.tls"),
+        .partitions = (unsigned)config_int(s->config, "stream.partitions"),
+        .replicas = (unsigned)config_int(s->config, "jetstream.replicas"),
+        .buffer_bytes = config_size_bytes(s->config, "stream.buffer"),
+        .keep_ms = config_duration_ms(s->config, "stream.keep"),
+        .ack_timeout_ms = (int)config_duration_ms(s->config, "jetstream.ack_timeout"),
+        .clock = s->clock,
+        .metrics = s->metrics,
+    };
+    int rc = stream_jetstream_open(&o, &s->stream, err);
+    s->lanes = rc == OK ? stream_jetstream_lanes(s->stream) : 0;
+    return rc;
+}
+
 int open_stream_backend(struct server *s, struct err *err)
 {
+    const char *backend = config_string(s->config, "stream.backend");
+    if (strcmp(backend, "jetstream") == 0)
+        return open_stream_jetstream(s, err);
+    if (strcmp(backend, "log") != 0)
+        return unknown("stream.backend", backend, "log or jetstream", err);
     return open_stream_log(s, err);
 }
 

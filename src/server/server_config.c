@@ -52,7 +52,8 @@ const struct config_key server_config_keys[] = {
 
     DURATION("ingest.max_future", "1d", "Points further ahead of the clock than this are rejected."),
 
-    STRING("stream.backend", "log", "Where points wait for the writer: log (on this disk)."),
+    STRING("stream.backend", "log",
+           "Where points wait for the writer: log (in data.dir) or jetstream (NATS servers)."),
     INT("stream.partitions", "1", 1, 64, "Ordered lanes of the stream, each with one writer."),
     SIZE("stream.segment_size", "64M", "Size of a segment file."),
     SIZE("stream.buffer", "32M", "Accepted and not yet on disk, per partition; senders wait beyond it."),
@@ -61,6 +62,20 @@ const struct config_key server_config_keys[] = {
 
     DURATION("stream.checkpoint_interval", "60s",
              "How often what warm holds is noted, so that the stream can be trimmed."),
+
+    STRING("jetstream.servers", "nats://127.0.0.1:4222", "NATS servers: nats://host:port,nats://host:port."),
+    STRING("jetstream.stream", "carat", "Name of the JetStream stream; it is made if it is not there."),
+    INT("jetstream.replicas", "0", 0, 5,
+        "Copies of the stream when it is made; 0: 3, or 1 if there is no cluster."),
+    STRING("jetstream.user", "", "User to log in as."),
+    SECRET("jetstream.password", "Password of that user."),
+    SECRET("jetstream.token", "Token to log in with, instead of a user."),
+    PATH("jetstream.credentials", "", "Credentials file to log in with, instead of a user."),
+    BOOL("jetstream.tls", "false", "Talk TLS."),
+    PATH("jetstream.ca", "", "Certificate the servers' are signed with; implies TLS."),
+    DURATION(
+        "jetstream.ack_timeout", "10s",
+        "Points that NATS does not acknowledge for so long are answered with an error; it may have them."),
 
     STRING("hot.backend", "memory", "Where open windows are: memory (of this process) or redis (a cluster)."),
     SIZE("hot.max_size", "8G",
