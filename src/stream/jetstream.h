@@ -106,6 +106,7 @@ struct js_stream {
     struct js_metrics m;
     struct log_limit log;
     _Atomic bool failed, closed;
+    _Atomic bool leaving;       /* the connection is to be closed */
     _Atomic bool disconnected;  /* for good: the library calls nothing any more */
     _Atomic unsigned callbacks; /* under way */
     _Atomic uint64_t quarantined_records, quarantined_bytes, stored_bytes;

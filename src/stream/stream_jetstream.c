@@ -63,10 +63,7 @@ static void on_closed(natsConnection *nc, void *closure)
     struct js_stream *s = closure;
     const char *text = NULL;
     natsConnection_GetLastError(nc, &text);
-    pthread_mutex_lock(&s->wake_mu);
-    bool expected = s->closing;
-    pthread_mutex_unlock(&s->wake_mu);
-    if (!expected)
+    if (!atomic_load(&s->leaving))
         js_fail(s, text ? text : "the connection was closed");
     atomic_store(&s->disconnected, true); /* s may be gone from here on */
 }
@@ -318,6 +315,7 @@ static void js_stream_free(struct stream *stream)
 {
     struct js_stream *s = js_stream_of(stream);
     js_stream_close(stream);
+    atomic_store(&s->leaving, true);
     if (s->nc)
         natsConnection_Close(s->nc);
     js_inboxes_free(s);
@@ -497,9 +495,6 @@ int stream_jetstream_open(const struct stream_jetstream_options *o, struct strea
         rc = failed ? err_sys(err, ERR_FAILED, failed, "start a thread") : OK;
     }
     if (rc != OK) {
-        pthread_mutex_lock(&s->wake_mu);
-        s->closing = true;
-        pthread_mutex_unlock(&s->wake_mu);
         js_stream_free(&s->base);
         return rc;
     }
