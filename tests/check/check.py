@@ -51,7 +51,8 @@ MAY_INCLUDE = {
     '.': {'cli'},
 }
 # Headers of one backend: for the folder they are in, for src/server, and for tests.
-BACKEND = re.compile(r'^(stream/stream|hot/hot|warm/warm|catalog/store|cold/object)_(mem|log|rocksdb|sqlite|fault|redis|jetstream|kinesis|dynamodb|s3)\.h$')
+BACKEND = re.compile(r'^(stream/stream|hot/hot|warm/warm|catalog/store|cold/object)'
+                     r'_(mem|log|rocksdb|sqlite|fault|redis|jetstream|kinesis|dynamodb|s3)\.h$')
 # Only implementers see these.
 IMPL = re.compile(r'_impl\.h$')
 # A composite implements the interface of the folder above it.
