@@ -25,8 +25,10 @@ MAY_INCLUDE = {
     'aws': BASE,
     'model': BASE,
     'codec': DATA,
+    'pg': BASE,
     'redis': BASE,
-    'catalog': DATA,
+    'catalog': DATA | {'pg'},
+    'lease': BASE | {'pg'},
     'stream': DATA,
     'hot': DATA | {'codec', 'redis'},
     'warm': DATA | {'codec'},
@@ -45,14 +47,14 @@ MAY_INCLUDE = {
     'cost': BASE,
     'server': DATA | {
         'watch', 'backup', 'cold', 'erase', 'mover', 'codec', 'catalog', 'stream', 'hot', 'warm', 'ingest', 'writer',
-        'reader', 'query', 'http', 'agent',
+        'reader', 'query', 'http', 'agent', 'lease',
     },
     'cli': DATA | {'watch', 'cost', 'agent', 'backup', 'codec', 'cold', 'query', 'server'},
     '.': {'cli'},
 }
 # Headers of one backend: for the folder they are in, for src/server, and for tests.
-BACKEND = re.compile(r'^(stream/stream|hot/hot|warm/warm|catalog/store|cold/object)'
-                     r'_(mem|log|rocksdb|sqlite|fault|redis|jetstream|kinesis|dynamodb|s3)\.h$')
+BACKEND = re.compile(r'^(stream/stream|hot/hot|warm/warm|catalog/store|cold/object|lease/kv)'
+                     r'_(mem|log|rocksdb|sqlite|fault|redis|postgres|jetstream|kinesis|dynamodb|s3)\.h$')
 # Only implementers see these.
 IMPL = re.compile(r'_impl\.h$')
 # A composite implements the interface of the folder above it.

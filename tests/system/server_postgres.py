@@ -32,6 +32,14 @@ class Postgres:
     def kill9(self):
         self._run('kill')
 
+    def settings(self):
+        """Of a carat that uses it."""
+        return ['catalog.backend=postgres', f'catalog.postgres={self.conninfo}']
+
+    def environment(self):
+        """Of a test program."""
+        return {'CARAT_TEST_POSTGRES': self.conninfo}
+
     def sql(self, text):
         """Rows of text."""
         r = subprocess.run(['psql', '-X', '-A', '-t', '-c', text, self.conninfo], check=True, timeout=30,

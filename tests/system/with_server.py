@@ -10,6 +10,7 @@ import sys
 SERVERS = {
     'nats': ('server_nats', 'Nats'),
     'nats3': ('server_nats', 'NatsOfThree'),
+    'postgres': ('server_postgres', 'Postgres'),
     'radosgw': ('server_radosgw', 'Radosgw'),
     'redis': ('server_redis', 'RedisCluster'),
     'swift': ('server_swift', 'Swift'),

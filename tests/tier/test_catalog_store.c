@@ -143,7 +143,8 @@ static int set_up_postgres(void **state)
 {
     struct subject *x = *state = xcalloc(1, sizeof *x);
     x->kind = POSTGRES;
-    pg_sql("DROP TABLE IF EXISTS carat_series, carat_schema");
+    pg_sql("DROP TABLE IF EXISTS carat_series, carat_schema, carat_keys; DROP SEQUENCE IF EXISTS "
+           "carat_revisions");
     open_subject(x);
     return 0;
 }
