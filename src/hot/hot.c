@@ -8,6 +8,12 @@ int hot_begin(struct hot *h, unsigned partition, uint64_t checkpoint, struct err
     return h->ops->begin ? h->ops->begin(h, partition, checkpoint, err) : OK;
 }
 
+void hot_leave(struct hot *h, unsigned partition)
+{
+    if (h->ops->leave)
+        h->ops->leave(h, partition);
+}
+
 bool hot_lost(struct hot *h, unsigned partition)
 {
     return h->ops->lost && h->ops->lost(h, partition);

@@ -45,6 +45,9 @@ struct hot_stats {
  * Without it a partition begins at 0. The partition's thread. */
 int hot_begin(struct hot *h, unsigned partition, uint64_t checkpoint, struct err *err) must_check;
 
+/* The partition is another owner's from now on: nothing of it is known or given out any more. */
+void hot_leave(struct hot *h, unsigned partition);
+
 /* Applies points that came with stream position `pos`; positions of one partition never go down between
  * calls, except after hot_again. A record may come in several calls. One thread per partition.
  * 1: some of what was applied is lost and nothing more is taken until hot_again was called. Any other

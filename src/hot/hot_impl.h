@@ -5,8 +5,9 @@
 
 struct hot_ops {
     const char *name;
-    /* These three may be NULL: of a backend that lives and dies with the process. */
+    /* These four may be NULL: of a backend that lives and dies with the process. */
     int (*begin)(struct hot *, unsigned partition, uint64_t checkpoint, struct err *);
+    void (*leave)(struct hot *, unsigned partition);
     bool (*lost)(struct hot *, unsigned partition);
     int (*again)(struct hot *, unsigned partition, uint64_t checkpoint, uint64_t *from, struct err *);
     int (*apply)(struct hot *, unsigned partition, uint64_t pos, const struct hot_point *, size_t n,

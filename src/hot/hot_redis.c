@@ -146,6 +146,7 @@ static struct hot_redis *new_hot(const struct hot_redis_options *o)
     static const struct hot_ops ops = {
         .name = "redis",
         .begin = hot_redis_begin,
+        .leave = hot_redis_leave,
         .lost = hot_redis_lost,
         .again = hot_redis_again,
         .apply = hot_redis_apply,

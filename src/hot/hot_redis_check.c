@@ -179,9 +179,8 @@ int hot_redis_settle(struct hot_redis_part *p, struct err *err)
     return atomic_load(&p->lost) ? 1 : OK;
 }
 
-int hot_redis_begin(struct hot *h, unsigned partition, uint64_t checkpoint, struct err *err)
+static void forget(struct hot_redis_part *p, uint64_t checkpoint)
 {
-    struct hot_redis_part *p = &hot_redis_of(h)->parts[partition];
     turn_take(&p->io);
     pthread_mutex_lock(&p->mtx);
     hot_redis_index_release(&p->index);
@@ -195,8 +194,20 @@ int hot_redis_begin(struct hot *h, unsigned partition, uint64_t checkpoint, stru
     atomic_store(&p->applied, checkpoint);
     atomic_store(&p->lost, false);
     atomic_store(&p->gap, false);
+    atomic_store(&p->suspect, false);
     turn_give(&p->io);
+}
+
+int hot_redis_begin(struct hot *h, unsigned partition, uint64_t checkpoint, struct err *err)
+{
+    forget(&hot_redis_of(h)->parts[partition], checkpoint);
     return OK;
+}
+
+/* With nothing applied no window is stray either: the new owner looks for those. */
+void hot_redis_leave(struct hot *h, unsigned partition)
+{
+    forget(&hot_redis_of(h)->parts[partition], 0);
 }
 
 bool hot_redis_lost(struct hot *h, unsigned partition)

@@ -157,6 +157,7 @@ int hot_redis_look(struct hot_redis_part *p, struct hot_redis_win *const *wins, 
 
 /* the operations */
 int hot_redis_begin(struct hot *h, unsigned partition, uint64_t checkpoint, struct err *err);
+void hot_redis_leave(struct hot *h, unsigned partition);
 bool hot_redis_lost(struct hot *h, unsigned partition);
 int hot_redis_again(struct hot *h, unsigned partition, uint64_t checkpoint, uint64_t *from, struct err *err);
 int hot_redis_apply(struct hot *h, unsigned partition, uint64_t pos, const struct hot_point *points, size_t n,

@@ -83,10 +83,11 @@ static int open_hot_redis(struct server *s, struct err *err)
         .password = config_string(s->config, "redis.password"),
         .prefix = config_string(s->config, "redis.prefix"),
         .host_levels = (unsigned)config_int(s->config, "redis.host_levels"),
-        .partitions = s->lanes,
+        .partitions = s->lanes ? s->lanes : 1, /* a reader has none: it writes nothing */
         .timeout_ms = (int)config_duration_ms(s->config, "redis.timeout"),
         .readers = (unsigned)config_int(s->config, "redis.readers"),
         .read_replicas = config_bool(s->config, "redis.read_replicas"),
+        .shared = s->roles != ROLE_ALL,
         .clean_interval_ms = config_duration_ms(s->config, "redis.clean_interval"),
         .name_of = name_of,
         .series_of = series_of,

@@ -62,7 +62,8 @@ int roles_check(unsigned roles, const struct config *c, struct err *err)
         {"cold.backend", "files", "s3", ROLE_WRITER | ROLE_MOVER | ROLE_READER},
     };
     struct buf wrong = BUF_INIT;
-    for (size_t i = 0; roles != ROLE_ALL && i < ARRAY_LEN(tiers); i++)
+    bool alone = roles == ROLE_ALL || config_bool(c, "server.local_tiers");
+    for (size_t i = 0; !alone && i < ARRAY_LEN(tiers); i++)
         if (roles & tiers[i].needed_by && !strcmp(config_string(c, tiers[i].key), tiers[i].local))
             buf_printf(&wrong, "%s%s = %s", wrong.len ? ", " : "", tiers[i].key, tiers[i].instead);
     int rc =

@@ -36,6 +36,9 @@ const struct config_key server_config_keys[] = {
     PATH("data.dir", "./data", "Everything the server keeps is under this directory."),
     STRING("server.roles", "all",
            "What this process does: all, or some of ingest, writer, mover, reader with commas."),
+    BOOL("server.local_tiers", "false",
+         "Start with some roles even if a tier is on this disk, where other processes cannot see it: to try "
+         "out."),
     STRING("log.level", "info", "Least level that is logged: debug, info, warn or error."),
 
     STRING("http.listen", "127.0.0.1:8012", "Address and port of the HTTP APIs."),
@@ -60,6 +63,8 @@ const struct config_key server_config_keys[] = {
     SIZE("stream.tail", "64M", "Newest durable records kept in memory for the writer, per partition."),
     DURATION("stream.keep", "24h", "Records at least this young are kept for replay."),
 
+    DURATION("writer.lease", "15s",
+             "With several writers: the partitions of one that is silent for so long go to others."),
     DURATION("stream.checkpoint_interval", "60s",
              "How often what warm holds is noted, so that the stream can be trimmed."),
 

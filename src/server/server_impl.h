@@ -19,6 +19,8 @@
 #include "ingest/deleter.h"
 #include "ingest/graphite_listener.h"
 #include "ingest/sink.h"
+#include "lease/kv.h"
+#include "lease/lease.h"
 #include "model/quota.h"
 #include "mover/mover.h"
 #include "reader/reader.h"
@@ -50,6 +52,7 @@ struct server {
     struct quota *quota; /* NULL if there are none */
     struct log_limit quota_log;
     struct catalog *catalog;
+    struct kv *kv; /* what all processes of the deployment see; NULL: there is only this one */
     struct stream *stream;
     unsigned lanes;
     struct hot *hot;
@@ -59,6 +62,7 @@ struct server {
     struct warm *warm;   /* that, without what was deleted */
     struct mover *mover;
     struct eraser *eraser;
+    struct leases *leases; /* NULL: this writer has every partition */
     struct writer *writer;
     struct flush_gate may_expire;
     struct reader *reader;
@@ -92,6 +96,8 @@ void storage_close(struct server *s, int64_t deadline_ms);
 /* backends.c: the parts that can be one of several; what the configuration says decides. */
 int open_stream_backend(struct server *s, struct err *err) must_check;
 int open_hot_backend(struct server *s, struct err *err) must_check;
+/* leasing.c: several writers share the partitions. Nothing if this one is alone. */
+int open_leases(struct server *s, struct err *err) must_check;
 
 /* doors.c: everything a client can reach. */
 int doors_open(struct server *s, struct err *err) must_check;

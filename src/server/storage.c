@@ -5,6 +5,7 @@
 #include "catalog/catalog_store.h"
 #include "cold/cold_files.h"
 #include "cold/warm_tiered.h"
+#include "lease/kv_postgres.h"
 #include "warm/warm_masked.h"
 #include "warm/warm_rocksdb.h"
 
@@ -49,6 +50,8 @@ static int open_postgres(struct server *s, struct catalog_store **out, struct er
     if (rc != OK)
         return err_prefix(err, "catalog.postgres_password_file");
     rc = catalog_store_postgres_open(conninfo, password, out, err);
+    if (rc == OK)
+        s->kv = kv_postgres_new(conninfo, password);
     explicit_bzero(password, sizeof password);
     return rc;
 }
@@ -185,9 +188,17 @@ static int start_mover(struct server *s, struct err *err)
     return mover_start(s->mover, err);
 }
 
+static uint64_t owns_partition(void *ctx, unsigned lane)
+{
+    return leases_epoch(ctx, lane);
+}
+
 static int start_writer(struct server *s, struct err *err)
 {
     char path[PATH_MAX];
+    int rc = open_leases(s, err);
+    if (rc != OK)
+        return rc;
     struct writer_options o = {
         .catalog = s->catalog,
         .stream = s->stream,
@@ -207,8 +218,10 @@ static int start_writer(struct server *s, struct err *err)
         .layouts = rules_layouts,
         .step_at = rules_step_at,
         .archives_ctx = s->rules,
+        .owns = s->leases ? owns_partition : NULL,
+        .owns_ctx = s->leases,
     };
-    int rc = writer_start(&o, &s->writer, err);
+    rc = writer_start(&o, &s->writer, err);
     /* It has gone over the definitions in the stream: every series is known, and none is made yet. */
     return rc == OK ? rules_begin(s->rules, err) : rc;
 }
@@ -329,7 +342,10 @@ void storage_close(struct server *s, int64_t deadline_ms)
         writer_stop(s->writer, deadline_ms);
     if (s->reader)
         reader_free(s->reader);
+    if (s->leases)
+        leases_stop(s->leases); /* after the writer: what it flushed at the end is its own */
     writer_free(s->writer);
+    leases_free(s->leases);
     if (s->hot)
         hot_free(s->hot);
     if (s->mover)
@@ -348,6 +364,7 @@ void storage_close(struct server *s, int64_t deadline_ms)
         warm_free(s->warm_store);
     if (s->stream)
         stream_free(s->stream);
+    kv_free(s->kv);
     if (s->catalog)
         catalog_free(s->catalog);
     quota_free(s->quota);

@@ -96,9 +96,17 @@ int js_state_open(struct js_stream *s, struct err *err)
 
 uint64_t js_checkpoint_get(struct stream *stream, unsigned lane)
 {
-    struct js_lane *l = &js_stream_of(stream)->lane[lane];
+    struct js_stream *s = js_stream_of(stream);
+    struct js_lane *l = &s->lane[lane];
+    uint64_t pos, revision;
+    struct err ignored;
     pthread_mutex_lock(&l->state_mu);
-    uint64_t pos = l->checkpoint;
+    /* Another process may have had the lane. What is known here is never ahead of what is stored. */
+    if (!atomic_load(&s->closed) && load(s, lane, &pos, &revision, &ignored) == OK && pos >= l->checkpoint) {
+        l->checkpoint = pos;
+        l->revision = revision;
+    }
+    pos = l->checkpoint;
     pthread_mutex_unlock(&l->state_mu);
     return pos;
 }

@@ -38,8 +38,9 @@ static int add_rollups(struct writer *w, struct err *err)
 
 /* Under flush_mtx from the first look into warm to the put: what was merged with must not change in between.
  */
-static int put_some(struct writer *w, const struct part *fresh, size_t n, struct err *err)
+static int put_some(struct lane *l, const struct part *fresh, size_t n, struct err *err)
 {
+    struct writer *w = l->writer;
     pthread_mutex_lock(&w->flush_mtx);
     flush_batch_clear(&w->batch);
     int rc = merge_all(w, fresh, n, err);
@@ -47,6 +48,8 @@ static int put_some(struct writer *w, const struct part *fresh, size_t n, struct
     if (rc == OK)
         rc = add_rollups(w, err);
     KILL_POINT("flush.rolled_up");
+    if (rc == OK && !lane_owned(l))
+        rc = err_set(err, ERR_LOCKED, "the partition is another writer's by now");
     if (rc == OK)
         rc = flush_batch_put(&w->batch, w->o.warm, err);
     KILL_POINT("flush.put");
@@ -73,7 +76,7 @@ static int put_all(struct lane *l, const struct hot_taken *t, struct err *err)
     int rc = OK;
     for (size_t from = 0; from < t->n && rc == OK; from += PUT_PARTS) {
         size_t n = t->n - from < PUT_PARTS ? t->n - from : PUT_PARTS;
-        rc = put_some(l->writer, t->parts + from, n, err);
+        rc = put_some(l, t->parts + from, n, err);
     }
     return rc;
 }
@@ -149,7 +152,7 @@ int flush_lanes(struct writer *w, struct err *err)
     int rc = OK;
     for (unsigned i = 0; i < w->o.lanes; i++) {
         struct err why = ERR_INIT;
-        if (!lane_held(&w->lanes[i]))
+        if (!lane_held(&w->lanes[i]) || !lane_owned(&w->lanes[i]))
             continue;
         bool all = stats.held_bytes > w->o.hot_max_bytes || atomic_load(&w->flush_all);
         int one = flush_lane(&w->lanes[i], all, &w->taken, &why);

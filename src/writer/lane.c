@@ -35,12 +35,13 @@ static bool try_again(struct writer *w, int64_t ms)
 }
 
 /* Hot is over its hard bound because warm does not take windows: let the stream hold the rest. */
-static void wait_for_room(struct writer *w)
+static void wait_for_room(struct lane *l)
 {
+    struct writer *w = l->writer;
     if (!w->threaded || atomic_load_explicit(&w->hot_bytes, memory_order_relaxed) <= 2 * w->o.hot_max_bytes)
         return;
     counter_add(w->apply_waits, 1);
-    while (atomic_load(&w->hot_bytes) > 2 * w->o.hot_max_bytes && !writer_sleep(w, 100))
+    while (atomic_load(&w->hot_bytes) > 2 * w->o.hot_max_bytes && lane_owned(l) && !writer_sleep(w, 100))
         ;
 }
 
@@ -55,7 +56,7 @@ static int end_runs(struct lane *l, struct err *err)
         if (log_allowed(&l->corrupt_log, NULL))
             log_error("writer", "windows before a damaged stretch not flushed, trying again",
                       "lane=%u why=\"%s\"", l->number, err->text);
-        if (!try_again(l->writer, 500))
+        if (!lane_owned(l) || !try_again(l->writer, 500))
             break;
     }
     return rc;
@@ -80,7 +81,7 @@ static int apply_record(struct lane *l, const struct stream_record *rec, struct 
             counter_add(w->corrupt_records, 1);
             return end_runs(l, err);
         }
-    } while (try_again(w, 500));
+    } while (lane_owned(l) && try_again(w, 500));
     return rc;
 }
 
@@ -124,6 +125,14 @@ static int go_back(struct lane *l, struct err *err)
     return rc;
 }
 
+/* The record that was read is not dealt with: should this writer go on after all, it reads it again. */
+static int not_done(struct lane *l, int rc)
+{
+    if (rc != OK && l->writer->threaded)
+        lane_close(l);
+    return rc;
+}
+
 int lane_step(struct lane *l, int timeout_ms, struct err *err)
 {
     struct writer *w = l->writer;
@@ -136,18 +145,20 @@ int lane_step(struct lane *l, int timeout_ms, struct err *err)
     rc = stream_reader_next(l->reader, &rec, timeout_ms, err);
     if (rc == ERR_CORRUPT) {
         counter_add(w->corrupt_records, 1);
-        return end_runs(l, err);
+        return not_done(l, end_runs(l, err));
     }
     if (rc > 0) /* all that is durable has been read; what was missing to the target was damaged */
         atomic_store(&l->target, 0);
     if (rc != OK)
         return rc;
-    wait_for_room(w);
+    wait_for_room(l);
+    if (!lane_owned(l))
+        return not_done(l, 1); /* the next owner does it */
     rc = apply_record(l, &rec, err);
     if (rc == 1)
         return go_back(l, err);
     if (rc != OK)
-        return rc; /* it stays after the checkpoint and is applied at the next start */
+        return not_done(l, rc); /* it stays after the checkpoint and is applied by who has the lane next */
     KILL_POINT("writer.applied");
     note_minute(l, &rec);
     atomic_store_explicit(&l->applied_ms, rec.appended_ms, memory_order_relaxed);
@@ -160,31 +171,28 @@ static bool stopping(struct lane *l)
     return atomic_load_explicit(&l->writer->stopping, memory_order_relaxed);
 }
 
-static bool owned(struct lane *l)
-{
-    struct writer *w = l->writer;
-    return !w->o.owns || w->o.owns(w->o.owns_ctx, l->number);
-}
-
 /* Waits until the lane is this writer's, then begins where the stream's checkpoint is. False: stopping. */
 static bool take_lane(struct lane *l)
 {
     struct writer *w = l->writer;
     struct err err = ERR_INIT;
-    while (!owned(l))
+    uint64_t epoch = 0;
+    while (w->o.owns && !(epoch = w->o.owns(w->o.owns_ctx, l->number)))
         if (writer_sleep(w, OWNED_POLL_MS))
             return false;
+    atomic_store(&l->epoch, epoch);
     if (w->o.owns) {
         atomic_store(&l->applied, stream_checkpoint_get(w->o.stream, l->number));
         atomic_store(&l->target, stream_synced_pos(w->o.stream, l->number));
         log_info("writer", "partition taken over", "lane=%u pos=%llu", l->number,
                  (unsigned long long)atomic_load(&l->applied));
     }
-    while (lane_begin(l, &err) != OK) {
+    while (lane_owned(l) && lane_begin(l, &err) != OK) {
         log_error("writer", "cannot begin with a partition", "lane=%u why=\"%s\"", l->number, err.text);
         if (writer_sleep(w, 1000))
             return false;
     }
+    atomic_fetch_add(&l->terms, 1);
     atomic_store(&l->held, true);
     return true;
 }
@@ -193,6 +201,7 @@ static void leave_lane(struct lane *l)
 {
     atomic_store(&l->held, false);
     lane_close(l);
+    hot_leave(l->writer->o.hot, l->number);
     atomic_store(&l->target, 0);
     log_info("writer", "partition given up", "lane=%u", l->number);
 }
@@ -204,7 +213,7 @@ void *lane_main(void *arg)
     int rc = OK;
     thread_name("carat-lane");
     while (rc != ERR_CLOSED && take_lane(l)) {
-        while (!stopping(l) && owned(l) && (rc = lane_step(l, READ_TIMEOUT_MS, &err)) != ERR_CLOSED) {
+        while (!stopping(l) && lane_owned(l) && (rc = lane_step(l, READ_TIMEOUT_MS, &err)) != ERR_CLOSED) {
             if (rc >= 0 || stopping(l))
                 continue;
             if (log_allowed(&l->corrupt_log, NULL))

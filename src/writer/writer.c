@@ -60,9 +60,9 @@ int writer_checkpoint(struct writer *w, struct err *err)
     uint64_t pos[POSITIONS_MAX];
     int64_t start = clock_mono_us(w->o.clock);
     int rc = OK;
-    bool held[POSITIONS_MAX] = {false};
+    uint64_t term[POSITIONS_MAX] = {0};
     for (unsigned i = 0; i < w->o.lanes && rc == OK; i++)
-        if ((held[i] = lane_held(&w->lanes[i])))
+        if ((term[i] = lane_term(&w->lanes[i])))
             rc = writer_flushed(w, i, &pos[i], err);
     KILL_POINT("checkpoint.begun");
     if (rc == OK)
@@ -71,9 +71,9 @@ int writer_checkpoint(struct writer *w, struct err *err)
     if (rc == OK)
         rc = keep_catalog(w, err);
     KILL_POINT("checkpoint.catalog_flushed");
-    /* A lane that changed hands meanwhile is the other writer's to note. */
+    /* A lane that was given up meanwhile: hot has forgotten it, so what was computed means nothing. */
     for (unsigned i = 0; i < w->o.lanes && rc == OK; i++)
-        if (held[i] && lane_held(&w->lanes[i]))
+        if (term[i] && lane_term(&w->lanes[i]) == term[i] && lane_owned(&w->lanes[i]))
             rc = stream_checkpoint(w->o.stream, i, pos[i], err);
     KILL_POINT("checkpoint.done");
     histogram_observe_us(w->checkpoint_seconds, (uint64_t)(clock_mono_us(w->o.clock) - start));

@@ -43,10 +43,12 @@ struct writer_options {
     layout_of_fn layouts;
     layout_step_fn step_at; /* NULL: the catalog's */
     void *archives_ctx;     /* of all three */
-    /* With several writers on one stream: whether this one has the lane now (stream/lease.h). A lane begins
-     * at the stream's checkpoint when it is given to this writer and stops when it is taken away; hot is then
-     * shared, too, and is left as it is at the end. NULL: all lanes, always. Cheap, any thread. */
-    bool (*owns)(void *ctx, unsigned lane);
+    /* With several writers on one stream: 0 if another one has the lane now, else a number that is another
+     * one whenever somebody else had it in between (lease/lease.h). A lane begins at the stream's checkpoint
+     * when it is given to this writer and stops when it is taken away: from then on nothing is written to
+     * hot, to warm or as a checkpoint. Hot is shared, too, and is left as it is at the end. NULL: all lanes,
+     * always. Cheap, any thread. */
+    uint64_t (*owns)(void *ctx, unsigned lane);
     void *owns_ctx;
 };
 

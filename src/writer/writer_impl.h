@@ -26,6 +26,8 @@ struct lane {
     _Atomic int64_t applied_ms;   /* when the record there was appended; 0: none yet */
     _Atomic bool done;            /* the stream is closed and everything in it applied */
     _Atomic bool held;            /* this writer applies it now */
+    _Atomic uint64_t terms;       /* times it was taken */
+    _Atomic uint64_t epoch;       /* what `owns` said when it was; never 0 then */
     /* owned by the lane's thread, read by the flusher: a torn pair only makes it flush a little earlier or
      * later */
     struct {
@@ -80,6 +82,19 @@ static inline uint32_t writer_step_at(const struct writer *w, uint32_t series, i
 static inline bool lane_held(struct lane *l)
 {
     return atomic_load_explicit(&l->held, memory_order_acquire);
+}
+/* Is it this writer's, without anybody else in between, since it was taken? Asked before everything that
+ * others see: hot, warm, the checkpoint. */
+static inline bool lane_owned(struct lane *l)
+{
+    const struct writer_options *o = &l->writer->o;
+    return !o->owns || o->owns(o->owns_ctx, l->number) == atomic_load(&l->epoch);
+}
+/* Another number each time the lane is taken; 0 while it is not to be written to. */
+static inline uint64_t lane_term(struct lane *l)
+{
+    uint64_t term = atomic_load(&l->terms) + 1;
+    return lane_held(l) && lane_owned(l) ? term : 0;
 }
 
 /* deletions.c */

@@ -1,0 +1,139 @@
+"""Roles in processes of their own, with PostgreSQL, Redis Cluster and NATS between them."""
+import contextlib
+import os
+import random
+import signal
+import time
+import unittest
+
+import carat
+import clients
+import server_nats
+import server_postgres
+import server_redis
+
+PARTITIONS = 4
+LONG = bool(os.environ.get('CARAT_LONG'))
+
+
+class Cluster(contextlib.ExitStack):
+    """The servers, and any number of carats beside them. What is written stays in Redis: warm is not shared here."""
+
+    def __init__(self, *more):
+        super().__init__()
+        self.pg = self.enter_context(server_postgres.Postgres())
+        self.nats = self.enter_context(server_nats.Nats())
+        self.redis = self.enter_context(server_redis.RedisCluster())
+        self.settings = [*self.pg.settings(), *self.nats.settings(), *self.redis.settings(), f'stream.partitions={PARTITIONS}',
+                         'server.local_tiers=true', 'hot.flush_delay=400d', 'hot.max_unflushed=400d',
+                         'stream.checkpoint_interval=500ms', *more]
+
+    def carat(self, roles):
+        return self.enter_context(carat.Carat([*self.settings, f'server.roles={roles}']))
+
+
+def held(writer):
+    return writer.metric('carat_leases_held') or 0
+
+
+class Load:
+    """Clients that post to one process and know what another must answer."""
+
+    def __init__(self, door, reader):
+        self.reader = reader
+        oldest = int(time.time()) // 60 * 60 - 60 * 86400
+        self.clients = [clients.Client(door.http_port, f'lease{i}', random.random(), oldest) for i in range(3)]
+
+    def __enter__(self):
+        for c in self.clients:
+            c.start()
+        self.progress()
+        return self
+
+    def __exit__(self, *exc):
+        for c in self.clients:
+            c.ended = True
+        for c in self.clients:
+            c.join()
+
+    def progress(self):
+        before = [len(c.acked) for c in self.clients]
+        carat.wait_for('more posts', lambda: all(len(c.acked) > b + 50 for c, b in zip(self.clients, before)))
+
+    def wrong(self):
+        return [b for c in self.clients for b in c.verify(self.reader)]
+
+    def check(self):
+        """Everything acknowledged can be read, once, soon: the writers may have some of it still to apply."""
+        for c in self.clients:
+            c.posting.acquire()
+        try:
+            carat.wait_for('all to be readable', lambda: not self.wrong(), 20)
+        except AssertionError:
+            raise AssertionError('; '.join(self.wrong()[:5])) from None
+        finally:
+            for c in self.clients:
+                c.posting.release()
+
+
+class TwoWriters(unittest.TestCase):
+    def share(self, a, b):
+        carat.wait_for('two writers to share', lambda: held(a) == held(b) == PARTITIONS / 2)
+
+    def test_partitions_are_taken_over(self):
+        with Cluster('writer.lease=2s') as k:
+            door, reader = k.carat('ingest'), k.carat('reader')
+            a, b = k.carat('writer'), k.carat('writer')
+            with Load(door, reader) as load:
+                self.share(a, b)
+                load.check()
+                a.kill9()
+                carat.wait_for('its partitions to be taken over', lambda: held(b) == PARTITIONS, 10)
+                load.progress()
+                load.check()
+                a.start()
+                self.share(a, b)
+                load.progress()
+                # One that stops in order hands over at once.
+                self.assertEqual(b.stop(), 0, b.log())
+                carat.wait_for('all partitions', lambda: held(a) == PARTITIONS, 3)
+                load.progress()
+                load.check()
+
+    @unittest.skipUnless(LONG, 'takes long')
+    def test_a_writer_that_hangs_does_no_harm(self):
+        with Cluster('writer.lease=2s') as k:
+            door, reader = k.carat('ingest'), k.carat('reader')
+            a, b = k.carat('writer'), k.carat('writer')
+            with Load(door, reader) as load:
+                self.share(a, b)
+                load.progress()
+                a.process.send_signal(signal.SIGSTOP)
+                carat.wait_for('its partitions to be taken over', lambda: held(b) == PARTITIONS, 10)
+                load.progress()
+                a.process.send_signal(signal.SIGCONT)
+                self.share(a, b)
+                load.progress()
+                load.check()
+
+    @unittest.skipUnless(LONG, 'takes long')
+    def test_kills(self):
+        with Cluster() as k:
+            door, reader = k.carat('ingest'), k.carat('reader')
+            writers = [k.carat('writer'), k.carat('writer')]
+            with Load(door, reader) as load:
+                for _ in range(4):
+                    self.share(*writers)
+                    random.shuffle(writers)
+                    began = time.monotonic()
+                    writers[0].kill9()
+                    carat.wait_for('its partitions to be taken over', lambda: held(writers[1]) == PARTITIONS, 30)
+                    print(f'# taken over in {time.monotonic() - began:.1f} s', flush=True)
+                    load.progress()
+                    load.check()
+                    writers[0].start()
+
+
+if __name__ == '__main__':
+    os.environ.setdefault('CARAT_BINARY', './build/carat')
+    unittest.main()
