@@ -14,10 +14,10 @@ static const struct command command_version = {"version", "print the version", "
                                                run_version};
 
 static const struct command *const commands[] = {
-    &command_serve,  &command_agent,   &command_query,     &command_backup, &command_restore,
-    &command_replay, &command_rebuild, &command_retention, &command_verify, &command_cardinality,
-    &command_jobs,   &command_cold,    &command_delete,    &command_probe,  &command_cost,
-    &command_help,   &command_version,
+    &command_serve,    &command_agent,   &command_query,     &command_backup, &command_restore,
+    &command_replay,   &command_rebuild, &command_retention, &command_verify, &command_cardinality,
+    &command_jobs,     &command_cold,    &command_delete,    &command_probe,  &command_cost,
+    &command_topology, &command_help,    &command_version,
 };
 
 static const struct command *find_command(const char *name)

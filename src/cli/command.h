@@ -21,6 +21,6 @@ struct command {
 
 extern const struct command command_serve, command_agent, command_query, command_backup, command_restore,
     command_replay, command_verify, command_cardinality, command_jobs, command_cold, command_rebuild,
-    command_probe, command_cost, command_delete, command_retention;
+    command_probe, command_cost, command_delete, command_retention, command_topology;
 
 #endif

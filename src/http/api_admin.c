@@ -106,6 +106,19 @@ static unsigned number_arg(const struct http_request *r, const char *name, unsig
     return n <= max ? (unsigned)n : 0;
 }
 
+static void get_topology(void *ctx, struct http_request *r)
+{
+    const struct api_admin *a = ctx;
+    struct err err = ERR_INIT;
+    struct buf b = BUF_INIT;
+    if (a->topology(a->topology_ctx, &b, &err) == OK) {
+        http_reply(r, 200, "application/json", &b);
+        return;
+    }
+    buf_release(&b);
+    reply_err(r, &err);
+}
+
 static void get_cardinality(void *ctx, struct http_request *r)
 {
     const struct api_admin *a = ctx;
@@ -138,6 +151,8 @@ void api_admin_routes(const struct api_admin *a, struct http_server *s)
     http_server_route(s, "GET", "/api/v1/jobs", get_jobs, ctx);
     http_server_route(s, "GET", "/api/v1/jobs/:id", get_job, ctx);
     http_server_route(s, "DELETE", "/api/v1/jobs/:id", delete_job, ctx);
+    if (a->topology)
+        http_server_route(s, "GET", "/api/v1/topology", get_topology, ctx);
     http_server_route(s, "GET", "/api/v1/cardinality", get_cardinality, ctx);
     if (a->retention)
         http_server_route(s, "GET", "/api/v1/retention", get_retention, ctx);

@@ -4,6 +4,7 @@
  *   GET    /api/v1/jobs/:id   the job
  *   DELETE /api/v1/jobs/:id   cancels it: 200 and the job
  *   GET    /api/v1/retention  whether stored data follows the retention rules in force
+ *   GET    /api/v1/topology   all processes of the deployment (doc/roles.md)
  *   GET    /api/v1/cardinality?depth=2&top=20 */
 #ifndef CARAT_HTTP_API_ADMIN_H
 #define CARAT_HTTP_API_ADMIN_H
@@ -24,6 +25,8 @@ struct api_admin {
     void *jobs;
     void (*retention)(void *ctx, struct buf *json); /* NULL: there is no such page */
     void *retention_ctx;
+    int (*topology)(void *ctx, struct buf *json, struct err *err); /* NULL: there is no such page */
+    void *topology_ctx;
 };
 
 /* `a` is borrowed for the server's life. Before http_server_start. */

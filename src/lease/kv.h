@@ -11,7 +11,7 @@
 struct kv;
 
 #define KV_KEY_MAX   128 /* bytes; letters, digits, '.', '_' and '-' */
-#define KV_VALUE_MAX 4096
+#define KV_VALUE_MAX 16384
 
 /* Puts the value into `value` (cleared first). ERR_NOT_FOUND: there is no such key. */
 int kv_get(struct kv *kv, const char *key, struct buf *value, uint64_t *revision, struct err *err) must_check;

@@ -350,6 +350,16 @@ int leases_tick(struct leases *l, struct err *err)
     return rc;
 }
 
+bool lease_parse(const char *value, uint64_t *epoch, char owner[LEASE_OWNER_MAX])
+{
+    struct lease x;
+    if (parse(value, &x) < 0)
+        return false;
+    *epoch = x.epoch;
+    memcpy(owner, x.owner, LEASE_OWNER_MAX);
+    return true;
+}
+
 bool leases_own(struct leases *l, unsigned partition)
 {
     return now_ms(l) < atomic_load_explicit(&l->v[partition].good_until_ms, memory_order_acquire);

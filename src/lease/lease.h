@@ -48,6 +48,9 @@ bool leases_own(struct leases *l, unsigned partition);
 /* The epoch of our lease; 0 if it is not ours. */
 uint64_t leases_epoch(struct leases *l, unsigned partition);
 
+/* Reads a lease as it is stored; false: it is none. */
+bool lease_parse(const char *value, uint64_t *epoch, char owner[LEASE_OWNER_MAX]);
+
 /* What is known of a partition, for people. */
 struct lease_view {
     char owner[LEASE_OWNER_MAX]; /* "": nobody */

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "server/deletions.h"
+#include "server/topology.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -135,6 +136,11 @@ static void list_jobs(void *ctx, struct buf *json)
     jobs_list(((struct server *)ctx)->jobs, json);
 }
 
+static int topology_page(void *ctx, struct buf *json, struct err *err)
+{
+    return topology_json(ctx, json, err);
+}
+
 static void add_backup_api(struct server *s)
 {
     struct snapshot_source from = {
@@ -183,6 +189,8 @@ static int add_routes(struct server *s, struct err *err)
         .job_cancel = cancel_job,
         .retention = retention_status,
         .retention_ctx = s,
+        .topology = topology_page,
+        .topology_ctx = s,
         .job_list = list_jobs,
         .jobs = s,
     };

@@ -6,10 +6,10 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define OWNER_BYTES 16 /* hex digits */
+#define OWNER_BYTES 16 /* hex digits, as server.owner has room for */
 
 /* A name that stays with data.dir: whoever has that directory is the one who had it before. */
-static int owner_name(struct server *s, char out[OWNER_BYTES + 1], struct err *err)
+int open_owner(struct server *s, struct err *err)
 {
     char path[PATH_MAX], text[OWNER_BYTES + 2] = "";
     uint64_t random;
@@ -18,35 +18,31 @@ static int owner_name(struct server *s, char out[OWNER_BYTES + 1], struct err *e
         bool read = fgets(text, sizeof text, f) != NULL;
         fclose(f);
         if (read && strspn(text, "0123456789abcdef") == OWNER_BYTES) {
-            snprintf(out, OWNER_BYTES + 1, "%.*s", OWNER_BYTES, text);
+            snprintf(s->owner, sizeof s->owner, "%.*s", OWNER_BYTES, text);
             return OK;
         }
     }
     if (getrandom(&random, sizeof random, 0) != sizeof random)
         return err_sys(err, ERR_IO, errno, "make a name for the owner of leases");
-    snprintf(out, OWNER_BYTES + 1, "%016llx", (unsigned long long)random);
+    snprintf(s->owner, sizeof s->owner, "%016llx", (unsigned long long)random);
     f = fopen(path, "w");
-    if (!f || fprintf(f, "%s\n", out) < 0 || fclose(f) != 0)
+    if (!f || fprintf(f, "%s\n", s->owner) < 0 || fclose(f) != 0)
         return err_sys(err, ERR_IO, errno, "write %s", path);
     return OK;
 }
 
 int open_leases(struct server *s, struct err *err)
 {
-    char owner[OWNER_BYTES + 1];
     if (s->roles == ROLE_ALL || !s->kv)
         return OK;
-    int rc = owner_name(s, owner, err);
-    if (rc != OK)
-        return rc;
     const struct leases_options o = {
         .kv = s->kv,
-        .owner = owner,
+        .owner = s->owner,
         .partitions = s->lanes,
         .ttl_ms = config_duration_ms(s->config, "writer.lease"),
         .clock = s->clock,
         .metrics = s->metrics,
     };
-    rc = leases_new(&o, &s->leases, err);
+    int rc = leases_new(&o, &s->leases, err);
     return rc == OK ? leases_start(s->leases, err) : rc;
 }

@@ -9,16 +9,15 @@
 #define DAY_MS       86400000ll
 #define FAR_EVERY_MS 600000
 
-/* The host's name as a level of a series' name. */
-static void node_name(const struct config *c, char *out, size_t size)
+void server_node_name(const struct server *s, char out[65])
 {
-    const char *node = config_string(c, "watch.node");
+    const char *node = config_string(s->config, "watch.node");
     char host[256] = "";
     if (!*node && gethostname(host, sizeof host - 1) == 0) {
         host[strcspn(host, ".")] = '\0';
         node = host;
     }
-    snprintf(out, size, "%s", *node ? node : "localhost");
+    snprintf(out, 65, "%s", *node ? node : "localhost");
     for (char *p = out; *p; p++)
         if (!isalnum((unsigned char)*p) && *p != '-')
             *p = '_';
@@ -45,7 +44,7 @@ int self_watch_start(struct server *s, struct err *err)
     if (!s->sink || !config_bool(s->config, "watch.store"))
         return OK;
     server_own_url(s, url, sizeof url);
-    node_name(s->config, node, sizeof node);
+    server_node_name(s, node);
     int64_t probe_ms = config_duration_ms(s->config, "watch.probe_interval");
     struct watch_options o = {
         .metrics = s->metrics,

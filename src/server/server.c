@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "server/backup_job.h"
+#include "server/presence.h"
 #include "server/server_impl.h"
 
 #include <signal.h>
@@ -114,12 +115,15 @@ static int open_all(struct server *s, struct err *err)
         rc = local_agent_start(s, err);
     if (rc == OK)
         rc = self_watch_start(s, err);
+    if (rc == OK)
+        rc = presence_start(s, &s->presence, err);
     return rc;
 }
 
 static void close_all(struct server *s)
 {
     int64_t deadline_ms = clock_wall_ms(s->clock) + STOP_MS;
+    presence_stop(s->presence);
     local_agent_stop(s);
     self_watch_stop(s);
     doors_close(s);

@@ -52,7 +52,8 @@ struct server {
     struct quota *quota; /* NULL if there are none */
     struct log_limit quota_log;
     struct catalog *catalog;
-    struct kv *kv; /* what all processes of the deployment see; NULL: there is only this one */
+    char owner[17]; /* this process, among others */
+    struct kv *kv;  /* what all processes of the deployment see; NULL: there is only this one */
     struct stream *stream;
     unsigned lanes;
     struct hot *hot;
@@ -85,6 +86,7 @@ struct server {
     struct scrub *scrub; /* NULL if switched off */
     struct agent *agent; /* NULL if switched off */
     struct watch *watch; /* NULL if switched off */
+    struct presence *presence;
 };
 
 /* storage.c: catalog, stream, tiers, writer, reader. What was opened before a failure stays for
@@ -96,7 +98,9 @@ void storage_close(struct server *s, int64_t deadline_ms);
 /* backends.c: the parts that can be one of several; what the configuration says decides. */
 int open_stream_backend(struct server *s, struct err *err) must_check;
 int open_hot_backend(struct server *s, struct err *err) must_check;
-/* leasing.c: several writers share the partitions. Nothing if this one is alone. */
+/* leasing.c: a name for this process that stays with data.dir. */
+int open_owner(struct server *s, struct err *err) must_check;
+/* Several writers share the partitions. Nothing if this one is alone. */
 int open_leases(struct server *s, struct err *err) must_check;
 
 /* doors.c: everything a client can reach. */
@@ -139,5 +143,7 @@ void server_own_url(struct server *s, char *out, size_t size);
 int self_watch_start(struct server *s, struct err *err) must_check;
 void self_watch_stop(struct server *s);
 void self_watch_free(struct server *s);
+/* The configured name, or the host's, as a level of a series' name. */
+void server_node_name(const struct server *s, char out[65]);
 
 #endif

@@ -304,6 +304,8 @@ static int open_tiers(struct server *s, struct err *err)
     int rc = load_quota(s, err);
     if (rc == OK)
         rc = open_catalog(s, err);
+    if (rc == OK && s->kv)
+        rc = open_owner(s, err);
     if (rc == OK && s->roles & (ROLE_INGEST | ROLE_WRITER))
         rc = open_stream_backend(s, err);
     if (rc == OK && s->roles & stored)

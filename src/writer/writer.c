@@ -112,12 +112,24 @@ static double lag_records(void *lane)
 }
 
 /* Age of the newest applied record while there are durable ones after it. */
-static double lag_seconds(void *lane)
+static int64_t lag_ms(struct lane *l)
 {
-    struct lane *l = lane;
     int64_t applied_ms = atomic_load_explicit(&l->applied_ms, memory_order_relaxed);
     int64_t age_ms = clock_wall_ms(l->writer->o.clock) - applied_ms;
-    return lane_behind(l) && applied_ms && age_ms > 0 ? (double)age_ms / 1e3 : 0;
+    return lane_behind(l) && applied_ms && age_ms > 0 ? age_ms : 0;
+}
+
+static double lag_seconds(void *lane)
+{
+    return (double)lag_ms(lane) / 1e3;
+}
+
+bool writer_lag(struct writer *w, unsigned lane, uint64_t *records, int64_t *age_ms)
+{
+    struct lane *l = &w->lanes[lane];
+    *records = lane_behind(l);
+    *age_ms = lag_ms(l);
+    return lane_held(l);
 }
 
 static void register_lag(struct lane *l)

@@ -112,6 +112,10 @@ int writer_sweep_rollups(struct writer *w, const struct tombstone *t, int64_t wh
 /* Newest position of a lane that is applied, and so can be read. Any thread. */
 uint64_t writer_applied(struct writer *w, unsigned lane);
 
+/* How far behind the stream a lane is: durable records that are not applied, and the age of the newest
+ * applied one while there are any. False: another writer has the lane. Any thread. */
+bool writer_lag(struct writer *w, unsigned lane, uint64_t *records, int64_t *age_ms);
+
 /* Everything up to and including *pos has left hot, at least for warm's memory, with its roll-ups. Looks at
  * every series. Any thread. */
 int writer_flushed(struct writer *w, unsigned lane, uint64_t *pos, struct err *err) must_check;

@@ -1,8 +1,10 @@
 """Roles in processes of their own, with PostgreSQL, Redis Cluster and NATS between them."""
 import contextlib
+import json
 import os
 import random
 import signal
+import subprocess
 import time
 import unittest
 
@@ -34,6 +36,14 @@ class Cluster(contextlib.ExitStack):
 
 def held(writer):
     return writer.metric('carat_leases_held') or 0
+
+
+def topology(server):
+    """The exit code without --json, and the answer."""
+    command = [carat.BINARY, 'topology', '--url', server.url('')]
+    code = subprocess.run(command, stdout=subprocess.DEVNULL, timeout=30).returncode
+    r = subprocess.run([*command, '--json'], check=True, capture_output=True, text=True, timeout=30)
+    return code, json.loads(r.stdout)
 
 
 class Load:
@@ -87,8 +97,14 @@ class TwoWriters(unittest.TestCase):
             with Load(door, reader) as load:
                 self.share(a, b)
                 load.check()
+                carat.wait_for('all to be well', lambda: topology(reader)[0] == 0, 20)
+                told = topology(reader)[1]
+                self.assertEqual(sorted(p['roles'] for p in told['processes']), ['ingest', 'reader', 'writer', 'writer'])
+                self.assertEqual([p['partition'] for p in told['partitions']], list(range(PARTITIONS)))
+                self.assertEqual({p['url'] for p in told['partitions']}, {a.url(''), b.url('')})
                 a.kill9()
                 carat.wait_for('its partitions to be taken over', lambda: held(b) == PARTITIONS, 10)
+                self.assertEqual({p['url'] for p in topology(door)[1]['partitions']}, {b.url('')})
                 load.progress()
                 load.check()
                 a.start()
