@@ -1,41 +1,18 @@
 """Roles in processes of their own, with PostgreSQL, Redis Cluster and NATS between them."""
-import contextlib
 import json
 import os
 import random
 import signal
 import subprocess
+import sys
 import time
 import unittest
 
 import carat
 import clients
-import server_nats
-import server_postgres
-import server_redis
+from cluster import PARTITIONS, Cluster, held
 
-PARTITIONS = 4
 LONG = bool(os.environ.get('CARAT_LONG'))
-
-
-class Cluster(contextlib.ExitStack):
-    """The servers, and any number of carats beside them. What is written stays in Redis: warm is not shared here."""
-
-    def __init__(self, *more):
-        super().__init__()
-        self.pg = self.enter_context(server_postgres.Postgres())
-        self.nats = self.enter_context(server_nats.Nats())
-        self.redis = self.enter_context(server_redis.RedisCluster())
-        self.settings = [*self.pg.settings(), *self.nats.settings(), *self.redis.settings(), f'stream.partitions={PARTITIONS}',
-                         'server.local_tiers=true', 'hot.flush_delay=400d', 'hot.max_unflushed=400d',
-                         'stream.checkpoint_interval=500ms', *more]
-
-    def carat(self, roles):
-        return self.enter_context(carat.Carat([*self.settings, f'server.roles={roles}']))
-
-
-def held(writer):
-    return writer.metric('carat_leases_held') or 0
 
 
 def topology(server):
@@ -148,6 +125,15 @@ class TwoWriters(unittest.TestCase):
                     load.progress()
                     load.check()
                     writers[0].start()
+
+
+@unittest.skipUnless(LONG, 'takes long')
+class Script(unittest.TestCase):
+    def test_every_acknowledged_point_is_read_back(self):
+        r = subprocess.run([sys.executable, os.path.join(os.path.dirname(__file__), 'cluster.py'), '--binary', carat.BINARY,
+                            '--once', '20', '--kill'], capture_output=True, text=True, timeout=300)
+        self.assertEqual(r.returncode, 0, r.stdout + r.stderr)
+        self.assertRegex(r.stdout.splitlines()[-1], r'^(\d+) acknowledged points, \1 read back from each of 2 readers$')
 
 
 if __name__ == '__main__':
