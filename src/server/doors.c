@@ -1,6 +1,7 @@
 #include "server/server_impl.h"
 
 #include "base/log.h"
+#include "base/mem.h"
 #include "server/deletions.h"
 #include "server/topology.h"
 
@@ -167,11 +168,28 @@ static int add_delete_api(struct server *s, struct err *err)
     return rc;
 }
 
+static void add_status_api(struct server *s, struct readiness ready)
+{
+    static const char *const told[] = {"stream.backend", "hot.backend", "warm.backend", "cold.backend",
+                                       "catalog.backend"};
+    struct api_status *a = &s->api_status;
+    *a = (struct api_status){.metrics = s->metrics, .clock = s->clock, .readiness = ready};
+    server_node_name(s->config, s->node, sizeof s->node);
+    roles_name(s->roles, s->role_names);
+    a->fact[a->nfacts++] = (struct api_status_fact){"node", s->node};
+    a->fact[a->nfacts++] = (struct api_status_fact){"roles", s->role_names};
+    bool history = s->sink && config_bool(s->config, "watch.store");
+    a->fact[a->nfacts++] = (struct api_status_fact){"history", history ? "true" : "false"};
+    for (size_t i = 0; i < ARRAY_LEN(told); i++)
+        a->fact[a->nfacts++] = (struct api_status_fact){told[i], config_string(s->config, told[i])};
+    api_status_routes(a, s->http);
+}
+
 static int add_routes(struct server *s, struct err *err)
 {
     struct readiness ready = {what_is_waited_for, s};
-    s->api_status = (struct api_status){.metrics = s->metrics, .readiness = ready};
-    api_status_routes(&s->api_status, s->http);
+    add_status_api(s, ready);
+    pages_routes(s->http);
     struct api_mackerel_options mackerel = {
         .sink = s->sink,
         .catalog = s->catalog,

@@ -104,7 +104,7 @@ json_t *presence_describe(struct server *s)
 {
     char name[65], roles[40], url[300];
     struct err why = ERR_INIT;
-    server_node_name(s, name);
+    server_node_name(s->config, name, sizeof name);
     roles_name(s->roles, roles);
     server_own_url(s, url, sizeof url);
     bool ready = !s->writer || writer_caught_up(s->writer, &why);

@@ -9,15 +9,15 @@
 #define DAY_MS       86400000ll
 #define FAR_EVERY_MS 600000
 
-void server_node_name(const struct server *s, char out[65])
+void server_node_name(const struct config *c, char *out, size_t size)
 {
-    const char *node = config_string(s->config, "watch.node");
+    const char *node = config_string(c, "watch.node");
     char host[256] = "";
     if (!*node && gethostname(host, sizeof host - 1) == 0) {
         host[strcspn(host, ".")] = '\0';
         node = host;
     }
-    snprintf(out, 65, "%s", *node ? node : "localhost");
+    snprintf(out, size, "%s", *node ? node : "localhost");
     for (char *p = out; *p; p++)
         if (!isalnum((unsigned char)*p) && *p != '-')
             *p = '_';
@@ -44,7 +44,7 @@ int self_watch_start(struct server *s, struct err *err)
     if (!s->sink || !config_bool(s->config, "watch.store"))
         return OK;
     server_own_url(s, url, sizeof url);
-    server_node_name(s, node);
+    server_node_name(s->config, node, sizeof node);
     int64_t probe_ms = config_duration_ms(s->config, "watch.probe_interval");
     struct watch_options o = {
         .metrics = s->metrics,

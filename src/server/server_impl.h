@@ -16,6 +16,7 @@
 #include "http/api_mackerel.h"
 #include "http/api_status.h"
 #include "http/http.h"
+#include "http/pages.h"
 #include "ingest/deleter.h"
 #include "ingest/graphite_listener.h"
 #include "ingest/sink.h"
@@ -78,6 +79,7 @@ struct server {
     struct api_backup *api_backup;
     struct api_delete *api_delete;
     struct api_status api_status;
+    char node[65], role_names[40]; /* for api_status */
     struct api_graphite *api_graphite;
     struct query_source *query_source;
     struct api_admin api_admin;
@@ -140,10 +142,10 @@ void server_own_url(struct server *s, char *out, size_t size);
 
 /* self_watch.c: after doors_open; stopped before doors_close, freed after stream_close and before
  * doors_free. */
+/* This server's level in carat.<node>.*: watch.node, or the host's name. */
+void server_node_name(const struct config *c, char *out, size_t size);
 int self_watch_start(struct server *s, struct err *err) must_check;
 void self_watch_stop(struct server *s);
 void self_watch_free(struct server *s);
-/* The configured name, or the host's, as a level of a series' name. */
-void server_node_name(const struct server *s, char out[65]);
 
 #endif

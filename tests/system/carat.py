@@ -1,5 +1,6 @@
 """Runs the real binary for a test: free ports, a data directory of its own, and what a client needs to talk to it."""
 import contextlib
+import http.client
 import json
 import os
 import shutil
@@ -150,6 +151,18 @@ class Carat:
         except urllib.error.HTTPError as e:
             with e:
                 return e.code, e.read()
+
+    def answer(self, path, headers=None):
+        """An answer to GET with its headers: .status, .headers, .body."""
+        connection = http.client.HTTPConnection('127.0.0.1', self.http_port, timeout=30)
+        with contextlib.closing(connection):
+            connection.putrequest('GET', path, skip_accept_encoding=True)
+            for name, value in (headers or {}).items():
+                connection.putheader(name, value)
+            connection.endheaders()
+            r = connection.getresponse()
+            r.body = r.read()
+            return r
 
     def get(self, path, timeout=30):
         return self.request('GET', path, timeout=timeout)

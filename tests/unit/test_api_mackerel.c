@@ -169,7 +169,7 @@ static int start(void **state)
         .sink = &f->sink, .reader = &f->reader, .clock = &f->clock.base, .readiness = readiness};
     f->api = api_mackerel_new(&o);
     api_mackerel_routes(f->api, f->server);
-    f->status = (struct api_status){f->metrics, readiness};
+    f->status = (struct api_status){.metrics = f->metrics, .clock = clock_system(), .readiness = readiness};
     api_status_routes(&f->status, f->server);
     assert_int_equal(http_server_start(f->server, &err), OK);
     f->port = http_server_port(f->server);

@@ -1,0 +1,57 @@
+"""The pages in a real browser (web/test/), and how the server gives them out."""
+import gzip
+import json
+import os
+import subprocess
+import unittest
+from pathlib import Path
+
+import carat
+
+WEB = Path(__file__).resolve().parent.parent.parent / 'web'
+WATCHED = ['watch.store=true', 'watch.node=n1', 'watch.interval=200ms', 'watch.probe_interval=1s']
+
+
+def browse(c, *cases, seconds=60):
+    """Runs cases of web/test in Chromium."""
+    environment = {k: v for k, v in os.environ.items() if not k.lower().endswith('_proxy')}
+    r = subprocess.run(['node', str(WEB / 'test/run.mjs'), c.url(''), *cases], capture_output=True, text=True,
+                       timeout=seconds, env=environment)
+    if r.returncode:
+        raise AssertionError(r.stdout + r.stderr)
+
+
+class Assets(unittest.TestCase):
+    def test_headers_and_encodings(self):
+        with carat.Carat() as c:
+            for path in '/', '/app.js', '/app.css', '/icon.svg':
+                plain = c.answer(path)
+                self.assertEqual(plain.status, 200, path)
+                self.assertIn("default-src 'none'", plain.headers['Content-Security-Policy'])
+                zipped = c.answer(path, {'Accept-Encoding': 'br, gzip;q=0.5'})
+                self.assertEqual(zipped.headers['Content-Encoding'], 'gzip')
+                self.assertEqual(gzip.decompress(zipped.body), plain.body)
+                self.assertIsNone(c.answer(path, {'Accept-Encoding': 'gzip;q=0'}).headers['Content-Encoding'])
+                self.assertNotEqual(plain.headers['ETag'], zipped.headers['ETag'])
+                again = c.answer(path, {'If-None-Match': plain.headers['ETag']})
+                self.assertEqual((again.status, again.body), (304, b''))
+
+    def test_status(self):
+        with carat.Carat(['watch.node=n1']) as c:
+            c.graphite_send('a.b 1\n' * 3)
+            got = json.loads(c.get('/api/v1/status')[1])
+            self.assertEqual((got['ready'], got['waiting_for'], got['facts']['node']), (True, [], 'n1'))
+            self.assertIn('carat_points_received_total{door="graphite"}', got['metrics'])
+            self.assertIn('sum', got['metrics']['carat_http_request_seconds'])
+
+
+class Types(unittest.TestCase):
+    def test_strict(self):
+        r = subprocess.run(['node_modules/.bin/tsc', '--noEmit'], cwd=WEB, capture_output=True, text=True, timeout=60)
+        self.assertEqual(r.returncode, 0, r.stdout)
+
+
+class Pages(unittest.TestCase):
+    def test_pipeline(self):
+        with carat.Carat(WATCHED) as c:
+            browse(c, 'pipeline')
