@@ -3,6 +3,7 @@ import gzip
 import json
 import os
 import subprocess
+import time
 import unittest
 from pathlib import Path
 
@@ -51,7 +52,20 @@ class Types(unittest.TestCase):
         self.assertEqual(r.returncode, 0, r.stdout)
 
 
+def fill(c):
+    """An hour of minutes of a few names."""
+    now = int(time.time()) // 60 * 60
+    names = ['servers.web-1.cpu.user', 'servers.web-1.cpu.system', 'servers.web-2.cpu.user']
+    c.graphite_send(''.join(f'{n} {i + k % 7} {now - 60 * k}\n' for i, n in enumerate(names) for k in range(60)))
+    carat.wait_for('the points', lambda: (c.metric('carat_points_applied_total') or 0) >= 180)
+
+
 class Pages(unittest.TestCase):
     def test_pipeline(self):
         with carat.Carat(WATCHED) as c:
             browse(c, 'pipeline')
+
+    def test_explore(self):
+        with carat.Carat() as c:
+            fill(c)
+            browse(c, 'explore')

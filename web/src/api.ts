@@ -69,14 +69,14 @@ export interface Node {
     leaf: boolean;
 }
 
-/** The children that a pattern such as "servers.*" finds, branches first. */
+/** The nodes that a pattern ending in "*" finds, such as "servers.*", branches first. */
 export async function find(query: string): Promise<Node[]> {
-    const found = await request<{ id: string; text: string; leaf: number }[]>(
-        '/metrics/find?format=treejson&query=' + encodeURIComponent(query),
+    const { metrics } = await request<{ metrics: { path: string; name: string; is_leaf: string }[] }>(
+        '/metrics/find?format=completer&query=' + encodeURIComponent(query),
     );
-    return found
-        .map(n => ({ path: n.id, name: n.text, leaf: n.leaf === 1 }))
-        .sort((a, b) => Number(a.leaf) - Number(b.leaf) || a.name.localeCompare(b.name, 'en', { numeric: true }));
+    return metrics
+        .map(n => ({ path: n.path.replace(/\.$/, ''), name: n.name, leaf: n.is_leaf === '1' }))
+        .sort((a, b) => Number(a.leaf) - Number(b.leaf) || a.path.localeCompare(b.path, 'en', { numeric: true }));
 }
 
 export const isAbort = (e: unknown) => e instanceof DOMException && e.name === 'AbortError';

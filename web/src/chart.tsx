@@ -47,7 +47,7 @@ function options(p: Props, width: number, colors: string[], shown: boolean[], ho
     return {
         width,
         height: p.height ?? 180,
-        padding: [10, 8, 0, 0],
+        padding: [10, 18, 0, 0],
         legend: { show: false },
         cursor: { points: { size: 6 }, drag: { x: !!p.onZoom, y: false, setScale: false }, focus: { prox: 24 } },
         focus: { alpha: p.series.length > 1 ? 0.3 : 1 },
