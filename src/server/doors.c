@@ -189,6 +189,11 @@ static int add_routes(struct server *s, struct err *err)
 {
     struct readiness ready = {what_is_waited_for, s};
     add_status_api(s, ready);
+    char dir[PATH_MAX];
+    int rc = dashboards_open(fs_posix(), data_dir_path(&s->dir, "dashboards", dir), &s->dashboards, err);
+    if (rc != OK)
+        return rc;
+    api_dashboards_routes(s->dashboards, s->http);
     pages_routes(s->http);
     struct api_mackerel_options mackerel = {
         .sink = s->sink,
@@ -213,7 +218,7 @@ static int add_routes(struct server *s, struct err *err)
         .jobs = s,
     };
     api_admin_routes(&s->api_admin, s->http);
-    int rc = s->roles == ROLE_ALL ? add_delete_api(s, err) : OK;
+    rc = s->roles == ROLE_ALL ? add_delete_api(s, err) : OK;
     if (s->roles == ROLE_ALL)
         add_backup_api(s);
     return rc == OK && s->reader ? add_graphite_api(s, ready, err) : rc;
@@ -277,6 +282,7 @@ void doors_free(struct server *s)
         api_mackerel_free(s->api_mackerel);
     if (s->http)
         http_server_free(s->http);
+    dashboards_free(s->dashboards);
     if (s->sink)
         sink_free(s->sink);
     deleter_free(s->deleter);

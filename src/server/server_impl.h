@@ -11,6 +11,7 @@
 #include "hot/hot.h"
 #include "http/api_admin.h"
 #include "http/api_backup.h"
+#include "http/api_dashboards.h"
 #include "http/api_delete.h"
 #include "http/api_graphite.h"
 #include "http/api_mackerel.h"
@@ -78,6 +79,7 @@ struct server {
     struct snapshots *snapshots;
     struct api_backup *api_backup;
     struct api_delete *api_delete;
+    struct dashboards *dashboards;
     struct api_status api_status;
     char node[65], role_names[40]; /* for api_status */
     struct api_graphite *api_graphite;

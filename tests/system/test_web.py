@@ -69,3 +69,10 @@ class Pages(unittest.TestCase):
         with carat.Carat() as c:
             fill(c)
             browse(c, 'explore')
+
+    def test_dashboards(self):
+        with carat.Carat() as c:
+            fill(c)
+            browse(c, 'dashboards')
+            c.restart()
+            browse(c, 'dashboards.again')

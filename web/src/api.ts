@@ -16,7 +16,7 @@ async function failure(answer: Response): Promise<ApiError> {
     return new ApiError(answer.status, text.slice(0, 500) || `the server answered ${answer.status}`);
 }
 
-export async function request<T>(path: string, init?: RequestInit): Promise<T> {
+export async function request<T>(path: string, init?: RequestInit, seen?: (answer: Response) => void): Promise<T> {
     let answer: Response;
     try {
         answer = await fetch(path, init);
@@ -25,6 +25,7 @@ export async function request<T>(path: string, init?: RequestInit): Promise<T> {
         throw new ApiError(0, 'the server cannot be reached');
     }
     if (!answer.ok) throw await failure(answer);
+    seen?.(answer);
     return (answer.status === 204 ? undefined : await answer.json()) as T;
 }
 

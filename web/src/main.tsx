@@ -2,6 +2,7 @@ import { render } from 'preact';
 import { useEffect } from 'preact/hooks';
 import 'uplot/dist/uPlot.min.css';
 import './style.css';
+import { DashboardsPage } from './dashboards';
 import { ExplorePage } from './explore';
 import { PipelinePage } from './pipeline';
 import { usePlace, type Place } from './router';
@@ -10,6 +11,7 @@ import { applyTheme, toggleTheme, useDark } from './theme';
 const PAGES: { id: string; name: string; page: (p: { place: Place }) => preact.JSX.Element }[] = [
     { id: 'pipeline', name: 'Pipeline', page: PipelinePage },
     { id: 'explore', name: 'Explore', page: ExplorePage },
+    { id: 'dashboards', name: 'Dashboards', page: DashboardsPage },
 ];
 
 // The address after '#' is taken (router.ts), so this link moves the focus by itself.

@@ -53,7 +53,7 @@ export function RangeBar({ place, usual = '-6h' }: { place: Place; usual?: strin
                 </a>
             ))}
             {own && <span class="own">{words(from)} – {words(until)}</span>}
-            <button type="button" onClick={wider} disabled={!span} aria-label="Twice the range" title="Twice the range">2×</button>
+            <button type="button" onClick={wider} disabled={!span} aria-label="2× the range" title="Twice the range">2×</button>
         </div>
     );
 }
