@@ -26,7 +26,7 @@ struct api_graphite {
     pthread_t *threads;
     unsigned nthreads;
     struct histogram *seconds;
-    struct counter *refused;
+    struct counter *refused, *cancelled;
     /* shared, under mtx */
     pthread_mutex_t mtx;
     pthread_cond_t wake;
@@ -119,12 +119,26 @@ static void send_reply(struct http_request *r, struct api_reply *reply)
     buf_release(&reply->body);
 }
 
+static bool client_gone(void *ctx)
+{
+    return http_client_gone(ctx);
+}
+
 static void answer(struct api_graphite *a, const struct waiting *w)
 {
     struct http_request *r = w->request;
+    struct query_env env = a->env;
+    env.cancelled = client_gone;
+    env.cancel_ctx = r;
     struct arena arena = ARENA_INIT;
     struct api_reply before = {.status = 503}, reply = {.status = 404};
     struct api_request q = {.method = http_method(r), .path = route_path(r, w, &arena), .may_stream = true};
+    if (http_client_gone(r)) { /* while it waited */
+        counter_add(a->cancelled, 1);
+        http_reply_error(r, API_CLIENT_GONE, "the client has gone away");
+        arena_release(&arena);
+        return;
+    }
     int64_t began_us = clock_mono_us(a->o.clock);
     q.args = collect_args(r, &arena, &q.nargs);
     q.now_s = clock_wall_ms(a->o.clock) / 1000;
@@ -132,8 +146,10 @@ static void answer(struct api_graphite *a, const struct waiting *w)
         buf_printf(&before.body, "%s; partial=1 gives what there is", before.why);
         send_reply(r, &before);
     } else {
-        if (!api_answer(&a->env, &q, &reply))
+        if (!api_answer(&env, &q, &reply))
             buf_puts(&reply.body, "no such path");
+        if (reply.status == API_CLIENT_GONE)
+            counter_add(a->cancelled, 1);
         if (before.incomplete && !reply.incomplete)
             memcpy(reply.why, before.why, sizeof reply.why);
         reply.incomplete = reply.incomplete || before.incomplete;
@@ -219,6 +235,8 @@ void api_graphite_routes(struct api_graphite *a, struct http_server *s)
     }
     for (size_t i = 0; i < ARRAY_LEN(posts); i++)
         http_server_route(s, "POST", posts[i], on_request, a);
+    http_server_route(s, "GET", "/events/get_data", on_request, a);
+    http_server_route(s, "POST", "/events", on_request, a);
     http_server_route(s, "GET", "/tags", on_request, a);
     http_server_route(s, "GET", "/tags/:tag", on_tag, a);
     http_server_route(s, "GET", "/functions", on_request, a);
@@ -234,6 +252,8 @@ int api_graphite_new(const struct api_graphite_options *o, struct api_graphite *
     a->env = (struct query_env){.source = o->source, .limits = o->limits};
     a->seconds = metrics_histogram(o->metrics, "carat_query_duration_seconds", NULL,
                                    "Time from taking up a query to its reply.");
+    a->cancelled = metrics_counter(o->metrics, "carat_query_cancelled_total", NULL,
+                                   "Queries given up because their client had gone away.");
     a->refused = metrics_counter(o->metrics, "carat_query_refused_total", NULL,
                                  "Queries answered 503 because too many waited.");
     a->last = &a->first;

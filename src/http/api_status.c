@@ -3,6 +3,9 @@
 #include <math.h>
 #include <string.h>
 
+/* Whose API it is that Carat answers (doc/graphite.md). */
+#define GRAPHITE_VERSION "1.1.8"
+
 static void reply_text(struct http_request *r, const char *type, const char *text)
 {
     struct buf b = BUF_INIT;
@@ -15,9 +18,11 @@ static void healthz(void *ctx, struct http_request *r)
     reply_text(r, "application/json", "{\"status\":\"ok\"}");
 }
 
+/* Grafana asks this of its Graphite servers, and offers what that version has. */
 static void version(void *ctx, struct http_request *r)
 {
-    reply_text(r, "application/json", "{\"version\":\"" CARAT_VERSION "\"}");
+    http_reply_header(r, "X-Carat-Version", CARAT_VERSION);
+    reply_text(r, "text/plain", GRAPHITE_VERSION);
 }
 
 /* How many things are waited for; they are appended as an array of strings. */

@@ -2,7 +2,7 @@
  *   GET /healthz   200 {"status":"ok"} as long as the process answers at all
  *   GET /readyz    200 {"status":"ready"}, or 503 {"status":"catching up","waiting_for":["...",...]}
  *   GET /metrics   all metrics as Prometheus text, version 0.0.4
- *   GET /version   200 {"version":"0.1.0"}
+ *   GET /version   200 1.1.8, the Graphite whose API this is; Carat's own in the header X-Carat-Version
  *   GET /api/v1/status   all of that in one piece of JSON, for the pages: {"version","time_ms","ready",
  *                        "waiting_for":[...],"facts":{...},"metrics":{...}} */
 #ifndef CARAT_HTTP_API_STATUS_H

@@ -56,6 +56,10 @@ int http_arg_each(const struct http_request *r, unsigned i, const char **name, c
 const char *http_header(const struct http_request *r, const char *name);
 const uint8_t *http_body(const struct http_request *r, size_t *n);
 
+/* Whether the client has closed its connection, or has shut down its sending side, as programs do that go
+ * away. Any thread, before the reply; costs a system call. */
+bool http_client_gone(struct http_request *r);
+
 /* Before the reply. */
 void http_reply_header(struct http_request *r, const char *name, const char *value);
 /* Takes the bytes of `body` (left empty; NULL for none). `r` is gone afterwards. */

@@ -3,11 +3,13 @@
 #include "base/mem.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 
 struct http_request *request_new(void)
 {
@@ -128,6 +130,22 @@ const uint8_t *http_body(const struct http_request *r, size_t *n)
 {
     *n = r->body.len;
     return r->body.data ? r->body.data : (const uint8_t *)"";
+}
+
+bool http_client_gone(struct http_request *r)
+{
+    char byte;
+    ssize_t n = 1;
+    pthread_mutex_lock(&r->mtx);
+    bool gone = r->state == REQUEST_ABANDONED;
+    if (r->state == REQUEST_RUNNING || r->state == REQUEST_WAITING) {
+        const union MHD_ConnectionInfo *info =
+            MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+        n = info ? recv(info->connect_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) : 1;
+        gone = n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+    }
+    pthread_mutex_unlock(&r->mtx);
+    return gone;
 }
 
 /* A header value on one line, whatever words went into it. */

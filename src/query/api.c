@@ -68,7 +68,8 @@ void api_fail_err(struct api_reply *reply, const struct err *err)
 {
     unsigned status = err->code == ERR_INVALID || err->code == ERR_LIMIT || err->code == ERR_UNSUPPORTED ? 400
                       : err->code == ERR_NOT_FOUND                                                       ? 404
-                                                   : 503;
+                      : err->code == ERR_CLOSED ? API_CLIENT_GONE
+                                                : 503;
     api_fail(reply, status, "%s", err->text);
 }
 
@@ -85,6 +86,17 @@ void api_wrap_jsonp(struct api_reply *reply, const char *function)
     reply->content_type = "text/javascript";
 }
 
+/* Grafana asks for events to mark in its graphs: there are none. */
+static void api_events(const struct query_env *env, const struct api_request *r, struct api_reply *reply)
+{
+    if (strcmp(r->method, "GET")) {
+        api_fail(reply, 501, "Carat keeps no events");
+        return;
+    }
+    buf_puts(&reply->body, "[]");
+    api_wrap_jsonp(reply, api_get(r, "jsonp"));
+}
+
 bool api_answer(const struct query_env *env, const struct api_request *r, struct api_reply *reply)
 {
     static const struct {
@@ -95,7 +107,7 @@ bool api_answer(const struct query_env *env, const struct api_request *r, struct
         {"/render", api_render, false},         {"/metrics/find", api_find, false},
         {"/metrics/expand", api_expand, false}, {"/metrics/index.json", api_index, false},
         {"/metrics", api_find, false},          {"/tags", api_tags, true},
-        {"/functions", api_functions, true},
+        {"/functions", api_functions, true},    {"/events", api_events, true},
     };
     for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
         size_t n = strlen(routes[i].path);

@@ -7,6 +7,7 @@
  *   /tags, /tags/TAG, /tags/findSeries, /tags/autoComplete/tags, /tags/autoComplete/values, /tags/tagSeries,
  *   /tags/tagMultiSeries
  *   /functions, /functions/NAME
+ *   /events/get_data            no events
  *
  * Each also with a slash at the end, where graphite-web has that. Blocks while it reads; any thread. */
 #ifndef CARAT_QUERY_API_H
@@ -27,6 +28,9 @@ struct api_request {
 };
 
 struct json_stream;
+
+/* The status where nobody waits for the answer any more (env->cancelled): what nginx logs for it. */
+#define API_CLIENT_GONE 499
 
 struct api_reply {
     unsigned status;

@@ -68,7 +68,7 @@ static int read_format(const struct api_request *r, struct render *q, struct err
         q->options.jsonp = api_get(r, "jsonp");
     bool svg = !strcmp(format, "svg");
     q->format = format_find(format);
-    if (type && strcmp(type, "line") && (strcmp(type, "pie") || !q->format))
+    if (type && strcmp(type, "line"))
         return err_set(err, ERR_INVALID, "graphType must be line, not '%.40s': Carat draws no others", type);
     if (!q->format && !svg && strcmp(format, "png"))
         return err_set(
@@ -125,6 +125,7 @@ static bool should_stream(const struct api_request *r, const struct render *q,
 static int write(const struct query_env *env, const struct api_request *r, struct render *q,
                  struct query_result *result, struct api_reply *reply, struct err *err)
 {
+    q->options.max_bytes = env->limits.max_bytes ? env->limits.max_bytes : QUERY_MAX_BYTES;
     if (should_stream(r, q, result))
         return json_stream_new(result, &q->options, env->helpers, env->spare, &reply->stream, err);
     if (q->format)

@@ -411,9 +411,12 @@ static struct value percent_by_nodes(struct call *c, struct list *l)
     struct groups totals = arg_given(c, 1) ? group_by_nodes(c, c->args[1].list) : parts;
     struct query_series **total = arena_alloc(q->arena, (totals.n + 1) * sizeof *total);
     struct grid g = {l->v[0]->start_s, l->v[0]->end_s, l->v[0]->step_s};
-    for (size_t i = 0; i < totals.n && !q->failed; i++)
+    for (size_t i = 0; i < totals.n && !q->failed; i++) {
         if (!(total[i] = total_of(c, totals.v[i].list)))
             return value_of_list(out);
+        if (totals.v[i].list->n > 1)
+            g = (struct grid){total[i]->start_s, total[i]->end_s, total[i]->step_s};
+    }
     for (size_t i = 0; i < parts.n && !q->failed; i++) {
         size_t t = 0;
         while (t < totals.n && strcmp(totals.v[t].key, parts.v[i].key))
@@ -526,6 +529,8 @@ static struct value percent_of_number(struct call *c, struct list *l)
 
 struct value fn_as_percent(struct call *c)
 {
+    if (!arg_true(c, 0))
+        return value_of_list(list_new(c->q, 0));
     struct list *l = arg_list(c, 0);
     struct grid g;
     if (!grid_normalize(c->q, l, &g))

@@ -77,7 +77,7 @@ const char *path_expressions(struct query *q, struct list *l)
 {
     struct buf b = BUF_INIT;
     for (size_t i = 0; i < l->n; i++) {
-        if (l->v[i]->name_json && l->v[i]->path_expression == l->v[i]->name)
+        if (l->v[i]->name_json && !strcmp(l->v[i]->path_expression, l->v[i]->name))
             query_fail(q, ERR_INVALID, "a series named %.60s, which is no text, cannot be combined",
                        l->v[i]->name);
         bool seen = false;

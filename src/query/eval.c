@@ -29,94 +29,6 @@ struct replacements {
 static struct value eval(struct query *q, struct scope *scope, struct ast *a, const struct replacements *r,
                          struct ast *piped);
 
-/* --- failures and memory --- */
-
-void query_fail(struct query *q, int code, const char *fmt, ...)
-{
-    if (q->failed)
-        return;
-    q->failed = true;
-    char text[sizeof q->err->text];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    err_set(q->err, code, "%s", text);
-}
-
-bool query_tick(struct query *q, size_t work)
-{
-    q->work += work;
-    if (q->work > 200000 && !q->failed) {
-        q->work = 0;
-        if (clock_mono_us(clock_system()) > q->deadline_us)
-            query_fail(q, ERR_LIMIT, "the query takes longer than %lld ms (limit max_ms)",
-                       (long long)q->limits.max_ms);
-    }
-    return q->failed;
-}
-
-const char *query_printf(struct query *q, const char *fmt, ...)
-{
-    char text[512];
-    va_list ap, again;
-    va_start(ap, fmt);
-    va_copy(again, ap);
-    int n = vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    char *out = arena_alloc(q->arena, (size_t)n + 1);
-    if ((size_t)n < sizeof text)
-        memcpy(out, text, (size_t)n + 1);
-    else
-        vsnprintf(out, (size_t)n + 1, fmt, again);
-    va_end(again);
-    /* names grow with every function around them: they count, or nesting could eat all memory */
-    q->points += (size_t)n / sizeof(double);
-    if (q->points > q->limits.max_points)
-        query_fail(q, ERR_LIMIT, "the query needs more than %zu points (limit max_points)",
-                   q->limits.max_points);
-    return out;
-}
-
-bool query_count(struct query *q, size_t n)
-{
-    if (q->failed || query_tick(q, n))
-        return false;
-    if (n > q->limits.max_points - q->points) {
-        query_fail(q, ERR_LIMIT, "the query needs more than %zu points (limit max_points)",
-                   q->limits.max_points);
-        return false;
-    }
-    q->points += n;
-    return true;
-}
-
-double *query_room(struct query *q, size_t n, size_t extra)
-{
-    return query_count(q, n) ? arena_alloc(q->arena, (n + extra ? n + extra : 1) * sizeof(double)) : NULL;
-}
-
-double *query_values(struct query *q, size_t n)
-{
-    return query_room(q, n, 0);
-}
-
-double *query_scratch(struct query *q, size_t n)
-{
-    if (n > q->scratch_cap || !q->scratch) {
-        if (q->failed)
-            return NULL;
-        if (n > q->limits.max_points) {
-            query_fail(q, ERR_LIMIT, "the query needs more than %zu points (limit max_points)",
-                       q->limits.max_points);
-            return NULL;
-        }
-        q->scratch_cap = n < 1024 ? 1024 : n;
-        q->scratch = xrealloc(q->scratch, q->scratch_cap * sizeof *q->scratch);
-    }
-    return q->scratch;
-}
-
 /* --- templates --- */
 
 static const char *replace_all(struct query *q, const char *text, const char *name, const char *with)
@@ -386,8 +298,12 @@ static struct value eval(struct query *q, struct scope *scope, struct ast *a, co
         query_fail(q, ERR_LIMIT, "functions are nested more than %d deep", EVAL_DEPTH_MAX);
         return none;
     }
+    const struct ast *outer = q->at;
     q->depth++;
+    if (a->kind == AST_CALL || a->kind == AST_PATH)
+        q->at = a;
     struct value v = eval_here(q, scope, a, r, piped);
+    q->at = outer;
     q->depth--;
     return v;
 }
@@ -507,6 +423,7 @@ static struct query_limits fill_limits(struct query_limits l)
     l.max_series = l.max_series ? l.max_series : 100000;
     l.max_points = l.max_points ? l.max_points : 50000000;
     l.max_ms = l.max_ms ? l.max_ms : 60000;
+    l.max_bytes = l.max_bytes ? l.max_bytes : QUERY_MAX_BYTES;
     return l;
 }
 

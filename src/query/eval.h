@@ -64,6 +64,7 @@ struct query {
     struct read_report *report;
     struct err *err;
     bool failed;
+    const struct ast *at; /* what is being evaluated, for messages; NULL before and after */
     size_t series_found, points, work;
     unsigned depth;
     bool defer; /* whoever gets what is evaluated next may get deferred series (fetch.h) */
@@ -146,7 +147,9 @@ static inline bool query_failed(const struct query *q)
 {
     return q->failed;
 }
-/* Counts `work` steps; true (and failed) when the query's time is over. */
+/* Whether nobody waits for the answer any more. Any thread. */
+bool query_cancelled(const struct query *q);
+/* Counts `work` steps; true (and failed) when the query's time is over or its client has gone. */
 bool query_tick(struct query *q, size_t work);
 
 /* "parameter 'n' of limit() expects `expected`, not 'x'". */

@@ -62,7 +62,7 @@ static int add_found(struct found *w, uint32_t id, const char *name, size_t len)
     struct query *q = w->q;
     struct fetched *f = w->f;
     if (++q->series_found > q->limits.max_series) {
-        query_fail(q, ERR_LIMIT, "the query finds more than %zu series (limit max_series)",
+        query_fail(q, ERR_LIMIT, "the query finds more than %zu series (limit query.max_series)",
                    q->limits.max_series);
         return ERR_LIMIT;
     }

@@ -12,7 +12,17 @@ struct format_options {
     bool meta;           /* JSON: tell what each series was read from */
     const char *jsonp;   /* NULL, or the function to call with the answer */
     const struct query_zone *zone;
+    size_t max_bytes; /* of an answer that is in memory as a whole; 0: any */
 };
+
+/* Whether an answer may grow on; ERR_LIMIT. */
+static inline int format_check(const struct buf *b, const struct format_options *o, struct err *err)
+{
+    if (!o->max_bytes || b->len <= o->max_bytes)
+        return OK;
+    return err_set(err, ERR_LIMIT, "the answer needs more than %zu bytes (limit query.max_memory)",
+                   o->max_bytes);
+}
 
 typedef int (*format_fn)(struct query_result *r, const struct format_options *o, struct buf *out,
                          struct err *err);

@@ -17,7 +17,10 @@ static void put_series(struct buf *b, const struct binary_writer *w, const struc
     w->text(b, "values");
     w->begin_list(b, s->n);
     for (size_t i = 0; i < s->n; i++)
-        w->number(b, s->values[i]);
+        if (s->text)
+            w->text(b, s->text);
+        else
+            w->number(b, s->values[i]);
     w->end_list(b);
     w->text(b, "pathExpression");
     w->text(b, s->path_expression);
@@ -30,24 +33,27 @@ static void put_series(struct buf *b, const struct binary_writer *w, const struc
     w->end_map(b);
 }
 
-static void put_all(struct buf *b, const struct binary_writer *w, const struct query_result *r)
+static int put_all(struct buf *b, const struct binary_writer *w, const struct query_result *r,
+                   const struct format_options *o, struct err *err)
 {
+    int rc = OK;
     w->begin(b);
     w->begin_list(b, r->n);
-    for (size_t i = 0; i < r->n; i++)
+    for (size_t i = 0; i < r->n && rc == OK; i++) {
         put_series(b, w, r->series[i]);
+        rc = format_check(b, o, err);
+    }
     w->end_list(b);
     w->end(b);
+    return rc;
 }
 
 int format_pickle(struct query_result *r, const struct format_options *o, struct buf *out, struct err *err)
 {
-    put_all(out, &binary_pickle, r);
-    return OK;
+    return put_all(out, &binary_pickle, r, o, err);
 }
 
 int format_msgpack(struct query_result *r, const struct format_options *o, struct buf *out, struct err *err)
 {
-    put_all(out, &binary_msgpack, r);
-    return OK;
+    return put_all(out, &binary_msgpack, r, o, err);
 }

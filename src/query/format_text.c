@@ -68,6 +68,8 @@ static int format_csv(struct query_result *r, const struct format_options *o, st
                        t.second);
             put_value(out, points_next(&p), &words);
             buf_puts(out, "\r\n");
+            if ((rc = format_check(out, o, err)) < 0)
+                return rc;
         }
     }
     return OK;
@@ -90,6 +92,8 @@ static int format_raw(struct query_result *r, const struct format_options *o, st
             put_value(out, points_next(&p), &python_words);
         }
         buf_putc(out, '\n');
+        if ((rc = format_check(out, o, err)) < 0)
+            return rc;
     }
     return OK;
 }
@@ -130,6 +134,9 @@ static int format_dygraph(struct query_result *r, const struct format_options *o
             put_value(out, r->series[i]->values[k], &words);
         }
         buf_putc(out, ']');
+        int rc = format_check(out, o, err);
+        if (rc < 0)
+            return rc;
     }
     buf_puts(out, "]}");
     return OK;
@@ -153,6 +160,9 @@ static int format_rickshaw(struct query_result *r, const struct format_options *
             buf_putc(out, '}');
         }
         buf_puts(out, "]}");
+        int rc = format_check(out, o, err);
+        if (rc < 0)
+            return rc;
     }
     buf_putc(out, ']');
     return OK;

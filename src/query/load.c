@@ -179,7 +179,7 @@ static size_t batch_end(const struct load *l, size_t first)
 
 static bool late(struct load *l)
 {
-    if (clock_mono_us(clock_system()) > l->q->deadline_us)
+    if (clock_mono_us(clock_system()) > l->q->deadline_us || query_cancelled(l->q))
         atomic_store(&l->stop, true);
     return atomic_load(&l->stop);
 }

@@ -16,10 +16,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define QUERY_MAX_BYTES ((size_t)1 << 30)
 struct query_limits {
     size_t max_series; /* looked up in one query; 0: 100,000 */
     size_t max_points; /* fetched and computed in one query; 0: 50 million */
     int64_t max_ms;    /* 0: 60 s */
+    size_t max_bytes;  /* memory of one query and of its answer; 0: QUERY_MAX_BYTES */
     /* Where max_points of a request allows it, series of more points than this in the time range are read
      * from coarse archives; 0: never. */
     size_t coarse_from;
@@ -33,6 +35,9 @@ struct query_env {
     struct query_limits limits;
     struct pool *helpers; /* borrowed; read beside the query's own thread; may be NULL */
     struct spare *spare;  /* borrowed; for the text of answers; may be NULL */
+    /* Whether nobody waits for the answer any more; once true it stays so. Cheap, any thread; may be NULL. */
+    bool (*cancelled)(void *ctx);
+    void *cancel_ctx;
 };
 
 /* A value for $name in template(); overrides the template's own. */
@@ -108,8 +113,8 @@ struct query_result {
 };
 
 /* ERR_INVALID: the expression or an argument is wrong; the text shows the part with a caret under it.
- * ERR_LIMIT: names the limit. Other codes: the source failed. After an error `out` is empty and needs no
- * release. */
+ * ERR_LIMIT: names the limit. ERR_CLOSED: cancelled. Other codes: the source failed. After an error `out` is
+ * empty and needs no release. */
 int query_run(const struct query_env *env, const struct query_request *q, struct query_result *out,
               struct err *err) must_check;
 void query_result_release(struct query_result *r);

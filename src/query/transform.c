@@ -445,9 +445,9 @@ struct value fn_n_percentile(struct call *c)
 {
     struct query *q = c->q;
     struct list *l = arg_list(c, 0), *out = list_new(q, l->n);
-    double percent = arg_number(c, 1);
-    if (percent == 0)
+    if (!arg_true(c, 1))
         return call_fail(c, "the percentile must be greater than 0");
+    double percent = l->n ? arg_number(c, 1) : 0;
     for (size_t i = 0; i < l->n && !q->failed; i++) {
         struct query_series *s = l->v[i];
         double p;

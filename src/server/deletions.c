@@ -358,14 +358,16 @@ int deletion_of_names(void *ctx, const char *const *names, size_t n, struct err 
         const char *canonical;
         size_t len;
         enum reject why;
-        if (name_canonical(names[i], strlen(names[i]), &arena, &canonical, &len, &why) < 0)
-            continue;
+        if (name_canonical(names[i], strlen(names[i]), &arena, &canonical, &len, &why) < 0) {
+            rc = err_set(err, ERR_INVALID, "'%.200s' is no series name", names[i]);
+            break;
+        }
         uint32_t id = catalog_lookup(w.s->catalog, canonical, len).id;
         if (id)
             add_id(&f, id);
     }
     sort_found(&f);
-    if (f.n)
+    if (rc == OK && f.n)
         rc = delete_found(&w, &q, &f, err);
     arena_release(&arena);
     free(f.ids);

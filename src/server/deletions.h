@@ -15,7 +15,8 @@ void deletion_job_free_args(void *args);
 
 /* For http/api_delete.h: the same object as the body, for not too many series at once. The answer is JSON. */
 int deletion_request(void *ctx, const char *body, size_t n, struct buf *json, struct err *err) must_check;
-/* Whole series by their names; unknown ones are left out. */
+/* Whole series by their names; unknown ones are left out. ERR_INVALID: one is no name, and nothing is
+ * deleted. */
 int deletion_of_names(void *ctx, const char *const *names, size_t n, struct err *err) must_check;
 
 #endif

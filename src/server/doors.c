@@ -100,6 +100,7 @@ static int add_graphite_api(struct server *s, struct readiness ready, struct err
                 .max_series = (size_t)config_int(s->config, "query.max_series"),
                 .max_points = (size_t)config_int(s->config, "query.max_points"),
                 .max_ms = config_duration_ms(s->config, "query.timeout"),
+                .max_bytes = config_size_bytes(s->config, "query.max_memory"),
                 .coarse_from = (size_t)config_int(s->config, "query.coarse_from"),
             },
         .helpers = helping_threads(),

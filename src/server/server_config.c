@@ -143,6 +143,7 @@ const struct config_key server_config_keys[] = {
     INT("query.coarse_from", "10000", 0, 2147483647,
         "With maxDataPoints, series with more points in the range are read from a coarse archive; 0: never."),
     DURATION("query.timeout", "60s", "Time one query may take."),
+    SIZE("query.max_memory", "1G", "Memory one query and its answer may take."),
 
     BOOL("agent.enabled", "true", "Measure the machine the server runs on."),
     STRING("agent.host_id", "", "Host id of those measurements; empty: one is made and kept in data.dir."),

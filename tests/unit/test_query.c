@@ -253,20 +253,92 @@ static void errors_say_what_and_where(void **state)
     refuses(f, "|", ERR_INVALID, "expected a metric path");
 }
 
+/* What no argument is to blame for points at the call. */
+static void every_error_has_a_caret(void **state)
+{
+    struct fixture *f = *state;
+    refuses(f, "sumSeries(consolidateBy(s.a.cpu.user,'x'),slow.x)", ERR_INVALID,
+            "'x' is no consolidation function: expected average, sum, min, max, first, last or avg_zero\n  "
+            "sumSeries(");
+    refuses(
+        f, "group(s.a.cpu.user,linearRegression(s.a.cpu.user,'20000102','20000101'))", ERR_INVALID,
+        "begins after its end\n  group(s.a.cpu.user,linearRegression(s.a.cpu.user,'20000102','20000101'))\n"
+        "                                      ^");
+    refuses(f, "seriesByTag('host')", ERR_INVALID, "\n  seriesByTag('host')\n  ^");
+    refuses(f, "applyByNode(s.a.cpu.user,1,'nosuch(%)')", ERR_INVALID,
+            "no function 'nosuch'\n  nosuch(s.a)\n  ^");
+    refuses(f, "applyByNode(s.a.cpu.user,1,'(%')", ERR_INVALID, "\n  (s.a\n  ^");
+    refuses(f, "areaBetween(s.*.cpu.user)", ERR_INVALID,
+            "exactly 2 series, not 3\n  areaBetween(s.*.cpu.user)\n  ^");
+    f->request.until_s = f->request.from_s + 1;
+    refuses(f, "summarize(constantLine(1),'1min')", ERR_INVALID,
+            "1.0 has no step: its time range is too short\n  summarize(");
+    refuses(f, "sumSeries(constantLine(1))", ERR_INVALID,
+            "1.0 has no step: its time range is too short\n  sumSeries(");
+}
+
+/* An empty list passes before other arguments are looked at; what is no number to Python is refused. */
+static void odd_arguments(void **state)
+{
+    struct fixture *f = *state;
+    gives(f, "scale(nosuch,'x')", "");
+    gives(f, "movingAverage(nosuch,'x')", "");
+    gives(f, "summarize(nosuch,'-1h')", "");
+    gives(f, "movingAverage(none,5)", "");
+    refuses(f, "summarize(nosuch,'x')", ERR_INVALID, "'x' is no interval");
+    refuses(f, "aggregate(nosuch,'p99')", ERR_INVALID, "'p99' is no aggregation");
+    refuses(f, "sortByName(nosuch,reverse='x')", ERR_INVALID, "parameter 'reverse' expects true or false");
+    gives(f, "limit(s.*.cpu.user,'1')", "s.a.cpu.user: 1 2 3 4 5");
+    gives(f, "scale(s.a.cpu.user,'1_0')", "scale(s.a.cpu.user,10): 10 20 30 40 50");
+    refuses(f, "scale(s.a.cpu.user,'1__0')", ERR_INVALID, "expects a number, not 1__0");
+    gives(f, "stacked(s.a.cpu.user,1)", "s.a.cpu.user: 1 2 3 4 5");
+    gives(f, "highest(s.*.cpu.user,1e20)|limit(1)", "s.b.cpu.user: 10 20 - 40 50");
+    gives(f, "legendValue(sumSeries(isNonNull(s.*.cpu.user)),'last')",
+          "sumSeries(isNonNull(s.a.cpu.user),isNonNull(s.b.cpu.user),isNonNull(s.c.cpu.user)) (last: 2): 2 2 "
+          "1 2 2");
+    gives(f, "summarize(s.a.cpu.user,'-1h')", "summarize(s.a.cpu.user, \"-1h\", \"sum\"):");
+    refuses(f, "summarize(s.a.cpu.user,'-1min')", ERR_INVALID, "interval must be positive");
+    refuses(f, "sumSeries(time(5),s.a.cpu.user)", ERR_INVALID, "5, which is no text");
+    gives(f, "sumSeries(sin('',0),sin('',0))", "sumSeries(): 0 0 0 0 0");
+}
+
 static void limits_are_named(void **state)
 {
     struct fixture *f = *state;
     f->env.limits.max_series = 2;
     gives(f, "countSeries(s.{a,b}.cpu.user)", "countSeries(s.{a,b}.cpu.user): 2 2 2 2 2");
-    refuses(f, "s.*.cpu.user", ERR_LIMIT, "more than 2 series (limit max_series)");
+    refuses(f, "s.*.cpu.user", ERR_LIMIT, "more than 2 series (limit query.max_series)\n  s.*.cpu.user\n  ^");
     f->env.limits.max_series = 0;
     f->env.limits.max_points = 100;
-    refuses(f, "sin('x',1,1)", ERR_LIMIT, "more than 100 points (limit max_points)");
+    refuses(f, "sin('x',1,1)", ERR_LIMIT,
+            "more than 100 points (limit query.max_points)\n  sin('x',1,1)\n  ^");
     f->env.limits.max_points = 0;
     f->env.limits.max_ms = 1;
     f->request.until_s = f->request.from_s + 20000000;
     f->request.now_s = f->request.until_s;
-    refuses(f, "movingMedian(sin('x',1,1),'1d')", ERR_LIMIT, "longer than 1 ms (limit max_ms)");
+    refuses(f, "movingMedian(sin('x',1,1),'1d')", ERR_LIMIT,
+            "longer than 1 ms (limit query.timeout)\n  movingMedian(");
+    f->env.limits.max_ms = 0;
+    f->env.limits.max_bytes = 100000;
+    refuses(f, "sin('x',1,1)", ERR_LIMIT,
+            "more than 100000 bytes of memory (limit query.max_memory)\n  sin('x',1,1)\n  ^");
+}
+
+static bool gone(void *ctx)
+{
+    return ++*(int *)ctx > 1;
+}
+
+static void a_client_that_goes_away_ends_its_query(void **state)
+{
+    struct fixture *f = *state;
+    int looks = 0;
+    f->env.cancelled = gone;
+    f->env.cancel_ctx = &looks;
+    f->request.until_s = f->request.from_s + 20000000;
+    f->request.now_s = f->request.until_s;
+    refuses(f, "movingMedian(sin('x',1,1),'1d')", ERR_CLOSED, "the client has gone away");
+    assert_in_range(looks, 2, 4);
 }
 
 /* --- the API --- */
@@ -381,6 +453,12 @@ static void nodes_are_found(void **state)
                      400);
     assert_int_equal(ASK(f, "/metrics/find", &r, {"query", ""}), 400);
     assert_int_equal(ASK(f, "/metrics/find", &r, {"query", "a"}, {"format", "x"}), 400);
+    assert_int_equal(ASK(f, "/metrics/find", &r, {"query", "a"}, {"local", "x"}), 400);
+    ASK(f, "/metrics/find", &r, {"query", "s.a*"}, {"format", "msgpack"});
+    assert_string_equal(buf_str(&f->text), "\x91\x82\xa4path\xa3s.a\xa7is_leaf\xc2");
+    assert_string_equal(r.content_type, "application/x-msgpack");
+    ASK(f, "/metrics/find", &r, {"query", "gaps"}, {"format", "pickle"});
+    assert_memory_equal(f->text.data, "\x80\x02](}(X\x04\0\0\0pathX\x04\0\0\0gapsX\x07\0\0\0is_leaf\x88", 37);
 }
 
 static void tags_are_found(void **state)
@@ -401,6 +479,10 @@ static void tags_are_found(void **state)
     ASK(f, "/tags/autoComplete/values", &r, {"tag", "dc"}, {"expr", "host!=a"});
     assert_string_equal(buf_str(&f->text), "[\"paris\"]");
     assert_int_equal(ASK(f, "/tags/findSeries", &r, {"expr", "host"}), 400);
+    ASK(f, "/tags/autoComplete/tags", &r, {"limit", "-1"}); /* all but the last */
+    assert_string_equal(buf_str(&f->text), "[\"dc\", \"host\"]");
+    ASK(f, "/tags/autoComplete/tags", &r, {"expr[]", "host=a"}, {"limit", "-1"});
+    assert_string_equal(buf_str(&f->text), "[]");
     ASK(f, "/functions/scale", &r, {"x", "y"});
     assert_non_null(strstr(buf_str(&f->text), "\"function\": \"scale(seriesList, factor)\""));
 }
@@ -417,7 +499,10 @@ int main(void)
         WITH_SERIES(series_are_chosen_and_named),
         WITH_SERIES(stacks_go_on_over_targets),
         WITH_SERIES(errors_say_what_and_where),
+        WITH_SERIES(every_error_has_a_caret),
         WITH_SERIES(limits_are_named),
+        WITH_SERIES(a_client_that_goes_away_ends_its_query),
+        WITH_SERIES(odd_arguments),
         WITH_SERIES(render_formats),
         WITH_SERIES(what_could_not_be_read_is_told),
         WITH_SERIES(nodes_are_found),

@@ -172,7 +172,7 @@ static void limits_hold_while_streaming(void **state)
     f->env.limits = (struct query_limits){.max_ms = 1};
     f->source.delay_us = 100;
     assert_int_equal(query_run(&f->env, &f->request, &r, &err), ERR_LIMIT);
-    assert_non_null(strstr(err.text, "max_ms"));
+    assert_non_null(strstr(err.text, "query.timeout"));
     f->env.limits = (struct query_limits){0};
     f->source.delay_us = 0;
     f->source.broken = true;
