@@ -102,7 +102,8 @@ class Life(unittest.TestCase):
             carat.wait_for('the point', lambda: c.value_at('a.b', NOW) == 1)
             shown = set(re.findall(r'^# TYPE (carat_\w+)', c.get('/metrics')[1].decode(), re.M))
         documented = {n for n in documented if not n.startswith(('carat_aws_', 'carat_redis_', 'carat_s3_', 'carat_dynamodb_',
-                                                                 'carat_jetstream_', 'carat_kinesis_', 'carat_lease_'))}
+                                                                 'carat_jetstream_', 'carat_kinesis_', 'carat_leases_',
+                                                                 'carat_stream_reconnects_', 'carat_stream_retries_', 'carat_stream_unknown_'))}
         self.assertEqual((sorted(documented - shown), sorted(shown - documented)), ([], []))
 
     def test_script_server_as_a_new_user_runs_it(self):
