@@ -328,6 +328,8 @@ int storage_open(struct server *s, struct err *err)
     if (rc == OK && s->writer)
         flush_gate_init(&s->may_expire, s->stream, s->writer, s->lanes, s->clock);
     else if (rc == OK)
+        rc = rules_begin(s->rules, err);
+    if (rc == OK && !s->writer)
         rc = follower_start(s->catalog, &s->follower, err);
     if (rc == OK && s->roles & ROLE_READER)
         open_reader(s);

@@ -23,6 +23,10 @@ def topology(server):
     return code, json.loads(r.stdout)
 
 
+def applying(writer):
+    return writer.metric('carat_writer_partitions')
+
+
 class Load:
     """Clients that post to one process and know what another must answer."""
 
@@ -106,6 +110,22 @@ class TwoWriters(unittest.TestCase):
                 load.progress()
                 a.process.send_signal(signal.SIGCONT)
                 self.share(a, b)
+                load.progress()
+                load.check()
+
+    @unittest.skipUnless(LONG, 'takes long')
+    def test_the_database_is_away_for_longer_than_a_lease(self):
+        with Cluster('writer.lease=2s') as k:
+            door, reader = k.carat('ingest'), k.carat('reader')
+            a, b = k.carat('writer'), k.carat('writer')
+            with Load(door, reader) as load:
+                self.share(a, b)
+                load.progress()
+                k.pg.kill9()
+                carat.wait_for('the writers to stop', lambda: applying(a) == applying(b) == 0)
+                load.progress()  # the stream takes them
+                k.pg.start()
+                carat.wait_for('them to go on', lambda: applying(a) + applying(b) == PARTITIONS)
                 load.progress()
                 load.check()
 
