@@ -15,9 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DAY_MS          86400000.0
-#define PRICES_MAX      65536
-#define POINTS_MEASURED 10000 /* fewer say nothing about bytes a point */
+#define DAY_MS     86400000.0
+#define PRICES_MAX 65536
 
 static const char usage[] =
     "usage: carat cost [--url URL] [--series N] [--step DURATION] [--keep DURATION] [--warm DURATION]\n"
@@ -181,17 +180,14 @@ static int measure(struct cost_command *c, struct err *err)
     int rc = fetch_get(buf_str(&url), &got, err);
     if (rc == OK) {
         const char *page = buf_str(&got.body);
-        double series = metric(page, "carat_catalog_series");
-        double flushed = metric(page, "carat_points_flushed_total"), cold = metric(page, "carat_cold_points");
-        if (series > 0 && !c->series_given)
-            c->load.series = series;
-        c->measured = flushed >= POINTS_MEASURED && !c->bytes_given;
-        if (c->measured)
-            c->load.warm_bytes_point = metric(page, "carat_warm_put_bytes_total") / flushed;
-        if (cold >= POINTS_MEASURED && !c->bytes_given)
-            c->load.cold_bytes_point = metric(page, "carat_cold_stored_bytes") / cold;
-        else if (c->measured)
-            c->load.cold_bytes_point = c->load.warm_bytes_point;
+        const struct cost_measured m = {
+            .series = c->series_given ? 0 : metric(page, "carat_catalog_series"),
+            .flushed_points = c->bytes_given ? 0 : metric(page, "carat_points_flushed_total"),
+            .warm_put_bytes = metric(page, "carat_warm_put_bytes_total"),
+            .cold_points = c->bytes_given ? 0 : metric(page, "carat_cold_points"),
+            .cold_stored_bytes = metric(page, "carat_cold_stored_bytes"),
+        };
+        c->measured = cost_measure(&m, &c->load);
     }
     fetched_release(&got);
     buf_release(&url);
@@ -267,21 +263,6 @@ static void print_windows(const struct cli_io *io, const struct cost_command *c,
     }
 }
 
-static void print_json(const struct cli_io *io, const struct cost_command *c, const struct prices *p,
-                       const struct cost *x)
-{
-    fprintf(io->out,
-            "{\"prices\":{\"date\":\"%s\",\"currency\":\"%s\"},\"series\":%.0f,\"measured\":%s,"
-            "\"window_points\":%.0f,\"points_month\":%.0f,\"month\":{\"stream\":%.4f,\"hot\":%.4f,"
-            "\"warm_writes\":%.4f,\"warm_storage\":%.4f,\"warm_reads\":%.4f,\"cold_storage\":%.4f,"
-            "\"cold_requests\":%.4f,\"total\":%.4f,\"embedded_disk\":%.4f},\"bytes\":{\"stream\":%.0f,"
-            "\"hot\":%.0f,\"warm\":%.0f,\"cold\":%.0f},\"shards\":%.0f,\"write_units_month\":%.0f}\n",
-            p->date, p->currency, c->load.series, c->measured ? "true" : "false", c->load.window_points,
-            x->points_month, x->stream, x->hot, x->warm_writes, x->warm_storage, x->warm_reads,
-            x->cold_storage, x->cold_requests, x->total, x->embedded_disk, x->stream_bytes, x->hot_bytes,
-            x->warm_bytes, x->cold_bytes, x->shards, x->write_units_month);
-}
-
 static int answer(const struct cli_io *io, struct cost_command *c, struct err *err)
 {
     struct prices p;
@@ -298,7 +279,10 @@ static int answer(const struct cli_io *io, struct cost_command *c, struct err *e
         cost_best_window(&c->load, &p, &c->load.window_points, &cost);
     }
     if (c->json) {
-        print_json(io, c, &p, &cost);
+        struct buf b = BUF_INIT;
+        cost_json(&c->load, c->measured, &p, &cost, &b);
+        fprintf(io->out, "%s\n", buf_str(&b));
+        buf_release(&b);
         return OK;
     }
     print_text(io, c, &p, &cost);

@@ -11,8 +11,10 @@
 #ifndef CARAT_COST_COST_H
 #define CARAT_COST_COST_H
 
+#include "base/buf.h"
 #include "cost/prices.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define COST_HOURS_MONTH 730.0
@@ -51,6 +53,19 @@ void cost_of(const struct cost_load *l, const struct prices *p, struct cost *out
 /* Of the windows that divide a day or are a few of them, the one with the smallest total; *points gets its
  * slots. Longer windows make fewer items and stay in memory longer. */
 void cost_best_window(const struct cost_load *l, const struct prices *p, double *points, struct cost *out);
+
+/* What a server says of itself: bytes a point are taken from it once it has so many points of a tier. */
+struct cost_measured {
+    double series, flushed_points, warm_put_bytes, cold_points, cold_stored_bytes;
+};
+#define COST_POINTS_MEASURED 10000 /* fewer say nothing about bytes a point */
+/* Puts what is known into `l`; true: the bytes a point are measured. */
+bool cost_measure(const struct cost_measured *m, struct cost_load *l);
+
+/* {"prices":{...},"series":N,"measured":true,...,"month":{...},"bytes":{...},"windows":[...]}, see
+ * doc/cost.md. */
+void cost_json(const struct cost_load *l, bool measured, const struct prices *p, const struct cost *cost,
+               struct buf *out);
 
 /* The windows that cost_best_window looks at, in hours, ascending; ends with 0. */
 extern const double cost_windows_h[];

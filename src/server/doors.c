@@ -195,6 +195,7 @@ static int add_routes(struct server *s, struct err *err)
     if (rc != OK)
         return rc;
     api_dashboards_routes(s->dashboards, s->http);
+    api_cost_routes(s->metrics, s->http);
     pages_routes(s->http);
     struct api_mackerel_options mackerel = {
         .sink = s->sink,

@@ -11,6 +11,7 @@
 #include "hot/hot.h"
 #include "http/api_admin.h"
 #include "http/api_backup.h"
+#include "http/api_cost.h"
 #include "http/api_dashboards.h"
 #include "http/api_delete.h"
 #include "http/api_graphite.h"

@@ -41,10 +41,10 @@ MAY_INCLUDE = {
     'reader': DATA | {'codec', 'catalog', 'hot', 'warm'},
     'draw': BASE,
     'query': DATA | {'draw', 'catalog', 'reader'},
-    'http': DATA | {'backup', 'catalog', 'ingest', 'reader', 'query'},
+    'cost': BASE,
+    'http': DATA | {'backup', 'catalog', 'cost', 'ingest', 'reader', 'query'},
     'agent': DATA | {'ingest'},
     'watch': DATA | {'catalog', 'ingest'},
-    'cost': BASE,
     'server': DATA | {
         'watch', 'backup', 'cold', 'erase', 'mover', 'codec', 'catalog', 'stream', 'hot', 'warm', 'ingest', 'writer',
         'reader', 'query', 'http', 'agent', 'lease',

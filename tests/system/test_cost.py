@@ -22,6 +22,10 @@ class Cost(unittest.TestCase):
             carat.wait_for('the flush', lambda: (c.metric('carat_points_flushed_total') or 0) >= 14400, 60)
             got = json.loads(cost('--url', c.url(''), '--json').stdout)
             self.assertEqual((got['series'], got['measured']), (60, True))
+            page = json.loads(c.get('/api/v1/cost')[1])
+            self.assertEqual({k: page[k] for k in ('series', 'measured', 'month')}, {k: got[k] for k in ('series', 'measured', 'month')})
+            self.assertEqual(len(page['windows']), 7)
+            self.assertEqual(c.get('/api/v1/cost?series=0')[0], 400)
             again = json.loads(cost('--url', c.url(''), '--json', '--series', '1000').stdout)
             self.assertEqual(again['series'], 1000)
 

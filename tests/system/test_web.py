@@ -76,3 +76,12 @@ class Pages(unittest.TestCase):
             browse(c, 'dashboards')
             c.restart()
             browse(c, 'dashboards.again')
+
+    def test_hosts_and_cost(self):
+        metrics = {'loadavg1': 1.5, 'cpu.user.percentage': 50, 'cpu.idle.percentage': 150, 'memory.used': 2e9, 'memory.total': 4e9,
+                   'custom.queue.length': 3}
+        with carat.Carat() as c:
+            now = int(time.time())
+            self.assertEqual(c.post_points('web1', [(n, now, v) for n, v in metrics.items()]), 200)
+            carat.wait_for('the points', lambda: (c.metric('carat_points_applied_total') or 0) >= len(metrics))
+            browse(c, 'hosts', 'cost')

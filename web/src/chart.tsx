@@ -6,6 +6,7 @@ import { clockTime, format, type Unit } from './format';
 import { palette, useDark } from './theme';
 
 const LEGEND_MAX = 40;
+const BINARY = Array.from({ length: 60 }, (_, i) => 2 ** i); // steps of bytes
 
 /** Columns over common times. Answers of one step share their times, and those need no joining. */
 export function columns(series: Series[]): uPlot.AlignedData {
@@ -57,7 +58,7 @@ function options(p: Props, width: number, colors: string[], shown: boolean[], ho
         },
         axes: [
             { ...axis, size: 26, space: 70, values: timeTicks },
-            { ...axis, size: (_u, ticks) => 16 + 6.5 * Math.max(4, ...(ticks ?? []).map(t => t.length)), space: 34, values: (_u, ticks) => ticks.map(t => format(t, unit)) },
+            { ...axis, size: (_u, ticks) => 16 + 6.5 * Math.max(4, ...(ticks ?? []).map(t => t.length)), space: 34, ...(unit.startsWith('B') && { incrs: BINARY }), values: (_u, ticks) => ticks.map(t => format(t, unit)) },
         ],
         series: [
             {},

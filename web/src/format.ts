@@ -1,5 +1,5 @@
 // Numbers and times as people read them: three digits and a unit.
-export type Unit = '' | 'B' | 's' | 'ms' | '/s' | '/min' | 'B/min' | 'ratio' | '%' | 's/min';
+export type Unit = '' | 'B' | 's' | 'ms' | '/s' | '/min' | 'B/min' | 'B/s' | 'ratio' | '%' | 's/min';
 
 const SI = ['', 'k', 'M', 'G', 'T', 'P'];
 const BINARY = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
@@ -29,7 +29,7 @@ function scaled(v: number, base: number, names: string[]): [string, string] {
 /** Number and unit apart, so that a page can set them apart. */
 export function parts(v: number | null | undefined, unit: Unit = ''): [string, string] {
     if (v == null || !Number.isFinite(v)) return ['–', ''];
-    if (unit === 'B' || unit === 'B/min') {
+    if (unit === 'B' || unit === 'B/min' || unit === 'B/s') {
         const [n, u] = scaled(v, 1024, BINARY);
         return [n, u + unit.slice(1)];
     }

@@ -58,7 +58,7 @@ export function Graph(p: GraphProps) {
     const label = p.title ?? p.targets.join(', ');
     return (
         <div class="graph">
-            {p.title && <h3>{p.title}</h3>}
+            {p.title && <h2>{p.title}</h2>}
             {error && <pre class="error" role="alert">{error}</pre>}
             {answer ? (
                 <Chart series={answer.series} label={'chart of ' + label} {...pick(p)} {...(answer.range && { range: answer.range })} />

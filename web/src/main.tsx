@@ -2,8 +2,10 @@ import { render } from 'preact';
 import { useEffect } from 'preact/hooks';
 import 'uplot/dist/uPlot.min.css';
 import './style.css';
+import { CostPage } from './cost';
 import { DashboardsPage } from './dashboards';
 import { ExplorePage } from './explore';
+import { HostsPage } from './hosts';
 import { PipelinePage } from './pipeline';
 import { usePlace, type Place } from './router';
 import { applyTheme, toggleTheme, useDark } from './theme';
@@ -12,6 +14,8 @@ const PAGES: { id: string; name: string; page: (p: { place: Place }) => preact.J
     { id: 'pipeline', name: 'Pipeline', page: PipelinePage },
     { id: 'explore', name: 'Explore', page: ExplorePage },
     { id: 'dashboards', name: 'Dashboards', page: DashboardsPage },
+    { id: 'hosts', name: 'Hosts', page: HostsPage },
+    { id: 'cost', name: 'Cost', page: CostPage },
 ];
 
 // The address after '#' is taken (router.ts), so this link moves the focus by itself.

@@ -42,8 +42,9 @@ export async function accessible(page, where) {
     assert.deepEqual(told, []);
 }
 
-/** No sideways scrolling. */
+/** No sideways scrolling, once charts have taken their new size. */
 export async function fits(page, where) {
-    const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-    assert.ok(wide <= 0, `${where}: ${wide} pixels too wide`);
+    const tooWide = () => document.documentElement.scrollWidth - document.documentElement.clientWidth;
+    await page.waitForFunction(() => document.documentElement.scrollWidth <= document.documentElement.clientWidth, null, { timeout: 5000 })
+        .catch(async () => assert.fail(`${where}: ${await page.evaluate(tooWide)} pixels too wide`));
 }
