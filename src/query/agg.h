@@ -19,7 +19,7 @@ double agg_multiply(const double *v, size_t n);
 double agg_diff(const double *v, size_t n);
 double agg_stddev(const double *v, size_t n);
 double agg_range(const double *v, size_t n);
-double agg_median(const double *v, size_t n); /* O(n log n), allocates for n > 256 */
+double agg_median(const double *v, size_t n); /* allocates for n > 256 */
 
 /* "average", "avg", "sum", "total", "last", "current", ...; NULL if there is none of that name. */
 agg_fn agg_find(const char *name);
@@ -37,10 +37,8 @@ static inline int agg_enough(size_t present, double total, double x_files_factor
     return present && total != 0 && (double)present / total >= x_files_factor;
 }
 
-/* graphite-web's percentile of values that may be missing; sorts `v` in place. A percentile below 0 counts
- * from the end, as an index of Python does. -1 if it is out of range, else 0. */
+/* graphite-web's percentile of values that may be missing; changes the order of `v`. A percentile below 0
+ * counts from the end, as an index of Python does. -1 if it is out of range, else 0. */
 int agg_percentile(double *v, size_t n, double percent, int interpolate, double *out);
-
-int agg_compare(const void *a, const void *b); /* of doubles, for qsort */
 
 #endif

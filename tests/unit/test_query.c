@@ -1,5 +1,6 @@
 /* Functions over small tables: what a dashboard relies on. The recorded answers (test_query_golden) go
  * further. */
+#include "query/agg.h"
 #include "query/api.h"
 #include "query/eval.h"
 #include "query/query.h"
@@ -11,6 +12,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -487,10 +490,42 @@ static void tags_are_found(void **state)
     assert_non_null(strstr(buf_str(&f->text), "\"function\": \"scale(seriesList, factor)\""));
 }
 
+static int rising(const void *a, const void *b)
+{
+    const double *x = a, *y = b;
+    return *x < *y ? -1 : *x > *y;
+}
+
+/* Many rows with few different values, infinities among them: what is picked is what a sort would have
+ * there. */
+static void percentiles_are_those_of_a_sort(void **state)
+{
+    (void)state;
+    static const double values[] = {0, 1, 2, 3, -1.5, INFINITY, -INFINITY};
+    uint32_t x = 1;
+    for (int round = 0; round < 100000; round++) {
+        double v[13], w[13], got;
+        size_t n = 1 + (size_t)round % 13;
+        for (size_t i = 0; i < n; i++) {
+            x = x * 1664525 + 1013904223;
+            v[i] = w[i] = values[(x >> 16) % 7];
+        }
+        qsort(w, n, sizeof *w, rising);
+        double percent = x >> 8 & 127, count = (double)n, rank = ceil(percent / 100 * (count + 1));
+        double middle = n % 2 ? w[n / 2] : (w[n / 2 - 1] + w[n / 2]) / 2, median = agg_median(v, n);
+        assert_true(middle == median || (isnan(middle) && isnan(median)));
+        if (agg_percentile(v, n, percent, 0, &got) == 0)
+            assert_true(got == w[rank == 0 ? 0 : rank > count ? n - 1 : (size_t)rank - 1]);
+        else
+            assert_true(rank > count + 1);
+    }
+}
+
 int main(void)
 {
 #define WITH_SERIES(name) cmocka_unit_test_setup_teardown(name, start, stop)
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(percentiles_are_those_of_a_sort),
         WITH_SERIES(paths_give_their_points),
         WITH_SERIES(several_become_one),
         WITH_SERIES(steps_are_brought_together),
