@@ -7,9 +7,13 @@ import { chromium } from 'playwright-core';
 const ARGUMENTS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
     '--disable-component-update', '--disable-sync', '--hide-scrollbars'];
 
-export async function open(url, options = {}) {
+export function launch() {
     const executablePath = ['/usr/bin/chromium', '/usr/bin/chromium-browser'].find(existsSync);
-    const browser = await chromium.launch({ executablePath, args: ARGUMENTS });
+    return chromium.launch({ executablePath, args: ARGUMENTS });
+}
+
+/** A page without a past in a browser that runs. */
+export async function open(browser, url, options = {}) {
     const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, timezoneId: 'UTC', ...options });
     const page = await context.newPage();
     page.setDefaultTimeout(15000);
@@ -29,7 +33,7 @@ export async function open(url, options = {}) {
         mayFail,
         url,
         nothingWrong: () => assert.deepEqual(wrong, []),
-        close: () => browser.close(),
+        close: () => context.close(),
     };
 }
 

@@ -1,10 +1,11 @@
 // Runs cases of this folder against a server. usage: node run.mjs URL CASE...   prints "ok CASE" for each
-import { open } from './browser.mjs';
+import { launch, open } from './browser.mjs';
 
 const [url, ...names] = process.argv.slice(2);
+const chromium = await launch();
 for (const name of names) {
     const [file, part = 'default'] = name.split('.');
-    const browser = await open(url);
+    const browser = await open(chromium, url);
     try {
         await (await import(`./${file}.mjs`))[part](browser);
         browser.nothingWrong();
@@ -17,3 +18,4 @@ for (const name of names) {
         await browser.close();
     }
 }
+await chromium.close();
