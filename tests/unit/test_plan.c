@@ -99,10 +99,10 @@ static void random_retention(struct retention *r)
     for (size_t i = 0; i < r->narchives; i++) {
         keep += (int64_t)step * (1 + rand() % 300);
         r->archives[i] = (struct retention_archive){step, keep};
-        uint32_t next = step * factors[rand() % 7];
+        uint64_t next = (uint64_t)step * factors[rand() % 7];
         if (next > STEP_MAX_MS)
             r->narchives = i + 1;
-        step = next;
+        step = (uint32_t)next;
     }
 }
 
