@@ -50,6 +50,7 @@ int attempt_prepare(struct aws_client *c, struct aws_call_state *s, int64_t now_
         .body_len = call->body_len,
         .connect_ms = left < c->o.connect_ms ? left : c->o.connect_ms,
         .timeout_ms = left < most ? left : most,
+        .silence_ms = c->o.attempt_ms,
         .answer_max = call->answer_max ? call->answer_max : AWS_ANSWER_MAX,
     };
     call->attempts++;
@@ -168,6 +169,7 @@ enum attempt_end attempt_judge(struct aws_client *c, struct aws_call_state *s, i
     enum aws_error_kind kind = AWS_ERROR_OTHER;
     bool good = x->code == OK && x->http_status / 100 == 2;
     call->error = (struct aws_error){"", ""};
+    call->unsure = call->unsure || x->resent;
     if (x->code == OK && !good) {
         aws_error_parse(x->answer.data, x->answer.len, &call->error);
         kind = aws_error_kind(x->http_status, call->error.code, call->error.message);

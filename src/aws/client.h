@@ -37,7 +37,7 @@ struct aws_client_options {
     unsigned connections;                    /* requests at once; 0: 32 */
     unsigned queue;                          /* calls waiting for their turn; 0: 4096 */
     int64_t connect_ms;                      /* 0: 3 s */
-    int64_t attempt_ms;                      /* one attempt; 0: 10 s */
+    int64_t attempt_ms;                      /* one attempt, and silence within a longer one; 0: 10 s */
     int64_t timeout_ms;                      /* all attempts and the waits between; 0: 30 s */
     int64_t backoff_base_ms, backoff_cap_ms; /* 0: 50 ms, 5 s */
     struct clock *clock;                     /* NULL: the system's */
@@ -70,7 +70,7 @@ struct aws_call {
     const void *body;
     size_t body_len;
     int64_t timeout_ms;     /* of all attempts; 0: the client's */
-    int64_t attempt_ms;     /* 0: the client's */
+    int64_t attempt_ms;     /* 0: the client's; longer for what moves many bytes */
     size_t answer_max;      /* 0: AWS_ANSWER_MAX */
     unsigned most_attempts; /* 0: as many as its time and the budget allow */
     /* answered; release with aws_call_release */

@@ -19,10 +19,12 @@ struct aws_exchange {
     const void *body;
     size_t body_len;
     int64_t connect_ms, timeout_ms;
-    size_t answer_max; /* a longer body is ERR_LIMIT */
+    int64_t silence_ms; /* so long without a byte in either direction is ERR_TIMEOUT, to the second */
+    size_t answer_max;  /* a longer body is ERR_LIMIT */
     /* answered: `code` OK means that there is an HTTP status and a whole body */
     int code;    /* OK, ERR_IO, ERR_TIMEOUT, ERR_LIMIT, ERR_CLOSED (cancelled) */
     bool unsent; /* it failed before the server can have seen anything of it */
+    bool resent; /* it went out more than once, and only the last has an answer */
     int http_status;
     struct buf answer_headers; /* "name: value\n" each, names in lower case */
     struct buf answer;

@@ -33,6 +33,7 @@ struct transfer {
     struct curl_slist *headers;
     char error[CURL_ERROR_SIZE];
     bool too_long, twice;
+    unsigned sent; /* libcurl repeats by itself what a connection that was kept has swallowed */
     bool whole_head, has_length, has_id; /* of the answer's head */
 };
 
@@ -131,6 +132,14 @@ static size_t on_header(char *data, size_t size, size_t n, void *ctx)
     return all;
 }
 
+static int on_send(void *ctx, char *ip, char *own_ip, int port, int own_port)
+{
+    struct transfer *t = ctx;
+    (void)ip, (void)own_ip, (void)port, (void)own_port;
+    t->sent++;
+    return CURL_PREREQFUNC_OK;
+}
+
 /* --- one exchange --- */
 
 static CURL *take_handle(struct curl_transport *c)
@@ -188,12 +197,16 @@ static void curl_start(struct aws_transport *base, struct aws_exchange *x)
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)x->connect_ms);
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)x->timeout_ms);
+    curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, (long)((x->silence_ms + 999) / 1000));
     curl_easy_setopt(easy, CURLOPT_USERAGENT, "carat/" CARAT_VERSION);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->error);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, t);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, t);
+    curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_send);
+    curl_easy_setopt(easy, CURLOPT_PREREQDATA, t);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, t->headers);
     curl_easy_setopt(easy, CURLOPT_PRIVATE, t);
     if (c->ca_file)
@@ -232,12 +245,12 @@ static bool cut_short(const struct transfer *t, const struct aws_exchange *x)
 static struct aws_exchange *finish(struct curl_transport *c, struct transfer *t, CURLcode code)
 {
     struct aws_exchange *x = t->x;
-    long status = 0, sent = 0;
+    long status = 0;
     curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
-    curl_easy_getinfo(t->easy, CURLINFO_REQUEST_SIZE, &sent);
     x->http_status = (int)status;
     x->code = code_of(code, t->too_long);
-    x->unsent = sent == 0;
+    x->unsent = t->sent == 0;
+    x->resent = t->sent > 1;
     if (t->twice)
         snprintf(x->why, sizeof x->why, "the answer to another request came");
     else if (x->code != OK)

@@ -24,7 +24,10 @@ struct warm_stats {
 /* All parts or none, in one atomic step, after the removal of `remove` (which may be empty): a key in both
  * stays. Of two parts with the same key the one with the smaller lo stays: a replay that starts inside a
  * part's run makes a part that ends at the same position and holds less. ERR_INVALID: no such step or window
- * (negative ones included). ERR_BUSY: throttled, try again later. One or more writer threads. */
+ * (negative ones included). ERR_BUSY: throttled, try again later. One or more writer threads.
+ *
+ * A backend over a network may need several steps: then a read meanwhile, or after an error, may see new
+ * parts beside those they replace (which reads the same), and the same put again completes it. */
 int warm_put(struct warm *w, const struct part *parts, size_t n, const struct part_key *remove,
              size_t nremove, struct err *err) must_check;
 

@@ -31,7 +31,7 @@ MAY_INCLUDE = {
     'lease': BASE | {'pg'},
     'stream': DATA,
     'hot': DATA | {'codec', 'redis'},
-    'warm': DATA | {'codec'},
+    'warm': DATA | {'aws', 'codec'},
     'cold': DATA | {'aws', 'codec', 'warm'},
     'mover': DATA | {'codec', 'warm', 'cold'},
     'ingest': DATA | {'catalog', 'stream'},
@@ -47,7 +47,7 @@ MAY_INCLUDE = {
     'watch': DATA | {'catalog', 'ingest'},
     'server': DATA | {
         'watch', 'backup', 'cold', 'erase', 'mover', 'codec', 'catalog', 'stream', 'hot', 'warm', 'ingest', 'writer',
-        'reader', 'query', 'http', 'agent', 'lease',
+        'reader', 'query', 'http', 'agent', 'lease', 'aws',
     },
     'cli': DATA | {'watch', 'cost', 'agent', 'backup', 'codec', 'cold', 'query', 'server'},
     '.': {'cli'},

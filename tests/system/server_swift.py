@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 
 from carat import free_port, wait_for
+from fault_proxy import FaultProxy
 
 ACCESS_KEY = 'test:tester'
 SECRET_KEY = 'swiftSECRETswift'
@@ -185,3 +186,21 @@ class Swift:
     def log(self):
         with open(os.path.join(self.dir, 'log'), encoding='utf-8', errors='replace') as f:
             return f.read()[-4000:]
+
+
+class FaultySwift(Swift):
+    """The same behind a proxy that injects faults."""
+
+    def __enter__(self):
+        super().__enter__()
+        self.proxy = FaultProxy(self.port, 's3', share=10)
+        self.proxy.__enter__()
+        return self
+
+    def __exit__(self, *exc):
+        if getattr(self, 'proxy', None):
+            self.proxy.__exit__()
+        super().__exit__()
+
+    def environment(self):
+        return {**super().environment(), 'CARAT_S3': self.proxy.endpoint, 'CARAT_FAULTS': '1'}

@@ -8,6 +8,9 @@ import subprocess
 import sys
 
 SERVERS = {
+    'dynalite': ('server_dynalite', 'Dynalite'),
+    'faulty-dynalite': ('server_dynalite', 'FaultyDynalite'),
+    'faulty-swift': ('server_swift', 'FaultySwift'),
     'nats': ('server_nats', 'Nats'),
     'nats3': ('server_nats', 'NatsOfThree'),
     'postgres': ('server_postgres', 'Postgres'),

@@ -45,6 +45,7 @@ static void connect_s3(struct env *e, const char *endpoint)
                                    .endpoint = endpoint,
                                    .credentials = e->credentials,
                                    .metrics = e->metrics,
+                                   .attempt_ms = getenv("CARAT_FAULTS") ? 3000 : 0,
                                    .timeout_ms = 60000};
     if (aws_client_new(&o, &e->client, &err) < 0)
         fail_msg("%s", err.text);

@@ -198,6 +198,28 @@ static void what_is_cut_short_is_asked_for_again(void **state)
     server_stop(&s);
 }
 
+/* libcurl sends again by itself what went into a connection that was kept and then closed: that must not go
+ * unnoticed. */
+static void what_was_sent_twice_is_unsure(void **state)
+{
+    (void)state;
+    static const struct reply replies[] = {
+        {GOOD("one", 3), NULL, false, false}, {"", NULL, true, true}, {GOOD("two", 3), NULL, false, false}};
+    struct server s;
+    struct peer p;
+    server_start(&s, replies, ARRAY_LEN(replies));
+    connect_to(&p, s.port);
+    expect_body(&p, "one", 1);
+    struct aws_call call = get(&p);
+    assert_int_equal(aws_call(p.client, &call, NULL), OK);
+    assert_string_equal(buf_str(&call.answer), "two");
+    assert_int_equal(s.requests, 3);
+    assert_true(call.unsure);
+    aws_call_release(&call);
+    disconnect(&p);
+    server_stop(&s);
+}
+
 static void silence_ends_an_attempt(void **state)
 {
     (void)state;
@@ -309,6 +331,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(connections_are_used_again),
         cmocka_unit_test(what_is_cut_short_is_asked_for_again),
+        cmocka_unit_test(what_was_sent_twice_is_unsure),
         cmocka_unit_test(silence_ends_an_attempt),
         cmocka_unit_test(an_answer_twice_is_not_taken_for_the_next),
         cmocka_unit_test(a_long_answer_is_refused),
