@@ -102,7 +102,8 @@ const struct config_key server_config_keys[] = {
     BOOL("redis.read_replicas", "false", "Reads ask replicas first, and the master where those are behind."),
     DURATION("redis.clean_interval", "1h", "Time between two looks for windows no writer knows; 0: never."),
 
-    STRING("warm.backend", "rocksdb", "Where full windows are: rocksdb (on this disk)."),
+    STRING("warm.backend", "rocksdb",
+           "Where full windows are: rocksdb (on this disk) or dynamodb (a table of that API)."),
     SIZE("warm.cache", "64M", "Block cache of the warm tier."),
     SIZE("warm.read_cache", "64M", "Memory for what was read of warm and cold, for the next read; 0: none."),
 
@@ -111,12 +112,36 @@ const struct config_key server_config_keys[] = {
              "Everything stored is read and checked once in so long, and mended where possible; 0: never."),
     SIZE("scrub.rate", "1M", "Bytes a second the scrub reads at most; 0: no bound."),
 
-    STRING("cold.backend", "files", "Where old windows are: files (on this disk)."),
+    STRING("cold.backend", "files",
+           "Where old windows are: files (on this disk) or s3 (objects in a bucket)."),
     DURATION("cold.after", "30d", "Windows this old are moved from warm into packs."),
     DURATION("cold.interval", "10min",
              "Time between two looks for windows to move, packs to merge and data to expire."),
     SIZE("cold.rate", "32M", "Bytes a second the mover reads and writes at most; 0: no bound."),
     SIZE("cold.pack_size", "64M", "A pack is closed when it is this large."),
+
+    STRING("aws.region", "us-east-1", "Region of the services, for signatures and their usual addresses."),
+    PATH("aws.credentials", "",
+         "File with keys, in AWS's form; empty: the environment, then the usual file."),
+    STRING("aws.profile", "", "Section of that file."),
+    PATH("aws.ca_file", "", "Certificates that services may be signed with; empty: the system's."),
+    DURATION("aws.timeout", "30s", "A request with all its repetitions takes no longer."),
+
+    STRING("dynamodb.endpoint", "", "Address of the service; empty: AWS's own in aws.region."),
+    STRING("dynamodb.table", "carat", "Table of the warm tier."),
+    BOOL("dynamodb.create_table", "true", "Make the table if it is missing, with capacity on demand."),
+    BOOL(
+        "dynamodb.ttl", "false",
+        "Items tell the service when they may go. Rules that keep more, later, do not bring back what went."),
+
+    STRING("s3.endpoint", "", "Address of the service; empty: AWS's own in aws.region."),
+    STRING("s3.bucket", "", "Bucket of the cold tier."),
+    STRING("s3.prefix", "carat/", "Begins every object's name."),
+    STRING("s3.style", "auto",
+           "Where the bucket's name is: host, path, or auto (host on AWS, path elsewhere)."),
+    BOOL("s3.create_bucket", "false", "Make the bucket if it is missing."),
+    SIZE("s3.part_size", "8M", "Larger packs go up in parts of this size."),
+    SIZE("s3.cache", "256M", "Footers of packs on the local disk."),
 
     STRING("catalog.backend", "sqlite",
            "Where names are kept: sqlite (in data.dir) or postgres (shared by many processes)."),

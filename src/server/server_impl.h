@@ -60,7 +60,8 @@ struct server {
     struct stream *stream;
     unsigned lanes;
     struct hot *hot;
-    struct warm *warm_store; /* warm itself */
+    struct aws_backends *aws; /* NULL: none is asked for */
+    struct warm *warm_store;  /* warm itself */
     struct cold *cold;
     struct warm *tiered; /* warm with cold below it */
     struct warm *warm;   /* that, without what was deleted */

@@ -6,6 +6,7 @@
 #include "cold/cold_files.h"
 #include "cold/warm_tiered.h"
 #include "lease/kv_postgres.h"
+#include "server/backends_aws.h"
 #include "warm/warm_masked.h"
 #include "warm/warm_rocksdb.h"
 
@@ -93,6 +94,11 @@ static int open_catalog(struct server *s, struct err *err)
 static int open_warm(struct server *s, struct err *err)
 {
     char path[PATH_MAX];
+    const char *backend = config_string(s->config, "warm.backend");
+    if (!strcmp(backend, "dynamodb"))
+        return open_warm_dynamodb(s, err);
+    if (strcmp(backend, "rocksdb") != 0)
+        return err_set(err, ERR_INVALID, "warm.backend = %.40s: expected rocksdb or dynamodb", backend);
     struct warm_rocksdb_options o = {
         .dir = data_dir_path(&s->dir, "warm", path),
         .cache_bytes = config_size_bytes(s->config, "warm.cache"),
@@ -102,21 +108,34 @@ static int open_warm(struct server *s, struct err *err)
     return warm_rocksdb_open(&o, &s->warm_store, err);
 }
 
-static int open_cold(struct server *s, struct err *err)
+static int open_packs(struct server *s, struct err *err)
 {
     char path[PATH_MAX];
+    const char *backend = config_string(s->config, "cold.backend");
+    const struct cold_options cold = {.metrics = s->metrics,
+                                      .pack_bytes = config_size_bytes(s->config, "cold.pack_size"),
+                                      .tombstones = catalog_tombstones(s->catalog)};
+    if (!strcmp(backend, "s3"))
+        return open_cold_s3(s, &cold, err);
+    if (strcmp(backend, "files") != 0)
+        return err_set(err, ERR_INVALID, "cold.backend = %.40s: expected files or s3", backend);
     struct cold_files_options o = {
-        .cold = {.metrics = s->metrics,
-                 .pack_bytes = config_size_bytes(s->config, "cold.pack_size"),
-                 .tombstones = catalog_tombstones(s->catalog)},
+        .cold = cold,
         .dir = data_dir_path(&s->dir, "cold", path),
         .fs = fs_posix(),
         .create = true,
     };
-    int rc = cold_files_open(&o, &s->cold, err);
+    return cold_files_open(&o, &s->cold, err);
+}
+
+/* Only where all changes are made in this process is a cache of what was read right. */
+static int open_cold(struct server *s, struct err *err)
+{
+    int rc = open_packs(s, err);
     if (rc != OK)
         return rc;
-    size_t cache_bytes = config_size_bytes(s->config, "warm.read_cache");
+    bool alone = (s->roles == ROLE_ALL && !s->kv) || !s->aws;
+    size_t cache_bytes = alone ? config_size_bytes(s->config, "warm.read_cache") : 0;
     s->tiered = cache_bytes ? warm_tiered_cached_new(s->warm_store, s->cold, cache_bytes, s->metrics)
                             : warm_tiered_new(s->warm_store, s->cold);
     s->warm = warm_masked_new(s->tiered, catalog_tombstones(s->catalog));
@@ -340,6 +359,8 @@ int storage_open(struct server *s, struct err *err)
 
 void storage_close(struct server *s, int64_t deadline_ms)
 {
+    int64_t left_ms = deadline_ms - clock_wall_ms(s->clock);
+    aws_backends_hurry(s, clock_mono_us(s->clock) / 1000 + (left_ms > 0 ? left_ms : 0));
     if (s->mover)
         mover_stop(s->mover);
     if (s->writer)
@@ -366,6 +387,7 @@ void storage_close(struct server *s, int64_t deadline_ms)
         cold_free(s->cold);
     if (s->warm_store)
         warm_free(s->warm_store);
+    aws_backends_free(s);
     if (s->stream)
         stream_free(s->stream);
     kv_free(s->kv);
